@@ -1,0 +1,1 @@
+"""How bytes move: one protocol per file; no vendor, no workflow."""

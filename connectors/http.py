@@ -1,0 +1,95 @@
+"""Sends messages to a partner's HTTP interface; the body of a good answer is the partner's answer."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from hub.connector import AnyConnector, Destination, DestinationConfig
+from hub.errors import ConnectionDown, MessageRejected
+from hub.hookspecs import hookimpl
+from hub.message import Message
+from hub.net.http import HttpAuth, HttpClient
+from hub.net.tls import TlsClient, is_loopback
+from hub.units import Duration
+
+
+class HttpConfig(DestinationConfig):
+    """Posts each message to a URL."""
+
+    url: str = Field(pattern=r"^https?://")
+    """Where messages go."""
+    method: str = Field(default="POST", pattern="^(POST|PUT)$")
+    """POST or PUT."""
+    content_type: str = "application/octet-stream"
+    """Content-Type of what is sent, for instance application/edi-x12."""
+    headers: dict[str, str] = {}
+    """Further headers; no secrets here, they belong under `auth`."""
+    auth: HttpAuth = HttpAuth()
+    """OAuth2 client credentials, basic authentication, or an API key."""
+    tls: TlsClient | None = None
+    """Authorities to trust and our own certificate, when the system's defaults do not do."""
+    allow_plaintext: str | None = None
+    """Why this connection may do without TLS although it leaves this machine, in a few words."""
+    timeout: Duration = Field(default=60.0, gt=0)
+    """How long an answer may take. For eligibility in real time payers have 20 s (CAQH CORE infrastructure rule)."""
+    answer_format: str = "bytes"
+    """Format of the answer: x12, hl7v2 or bytes."""
+
+    @model_validator(mode="after")
+    def _plain_text_needs_a_reason(self) -> HttpConfig:
+        for url in filter(None, (self.url, self.auth.token_url)):
+            parts = urlsplit(url)
+            if parts.scheme != "https" and not is_loopback(parts.hostname or "") and not self.allow_plaintext:
+                raise ValueError("an address beyond this machine needs https, or `allow_plaintext` with the reason why not")
+            if parts.username or parts.password:
+                raise ValueError("credentials do not belong into a URL; put them under `auth`")
+        return self
+
+
+class Http(Destination[HttpConfig]):
+    """A partner's HTTP interface."""
+
+    kind = "http"
+    repeat = "safe"
+
+    def __init__(self, name: str, config: HttpConfig) -> None:
+        super().__init__(name, config)
+        self._client: HttpClient | None = None
+
+    async def open_destination(self) -> None:
+        if self._client is None:
+            self._client = HttpClient(self.name, auth=self.config.auth, timeout=self.config.timeout, tls=self.config.tls)
+
+    async def send(self, message: Message) -> Message | None:
+        await self.open_destination()
+        assert self._client is not None  # noqa: S101 - opened above
+        headers = {"Content-Type": self.config.content_type, "Idempotency-Key": message.id, **self.config.headers}
+        response = await self._client.request(self.config.method, self.config.url, content=message.body, headers=headers)
+        if not response.content:
+            return None
+        return Message(response.content, self.config.answer_format, headers={"answer": str(response.status_code)})
+
+    async def check(self) -> str:
+        await self.open_destination()
+        assert self._client is not None  # noqa: S101 - opened above
+        try:
+            response = await self._client.request("HEAD", self.config.url)
+        except MessageRejected as error:
+            return f"{urlsplit(self.config.url).netloc} answers ({error.answer})"
+        except ConnectionDown as error:
+            if " answers 5" in str(error):
+                return f"{urlsplit(self.config.url).netloc} answers, but with an error"
+            raise
+        return f"{urlsplit(self.config.url).netloc} answers ({response.status_code})"
+
+    async def close(self) -> None:
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.close()
+
+
+@hookimpl
+def register_connectors() -> list[type[AnyConnector]]:
+    return [Http]

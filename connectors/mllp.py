@@ -1,0 +1,607 @@
+"""HL7 v2 over TCP: the minimal lower layer protocol (HL7 v2 implementation guide, appendix C: `0B` message `1C 0D`).
+
+The listener answers when the message is on disk, not before; the sender takes an acknowledgement only for the message it
+belongs to (MSA-2 = MSH-10), and never uses a connection again on which an answer was missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import structlog
+from pydantic import Field, model_validator
+
+from hub.connector import AnyConnector, Deliver, Destination, DestinationConfig, Source, SourceConfig
+from hub.errors import ConnectionDown, HubError, MessageRejected, MessageUnusable
+from hub.formats.hl7v2 import Hl7, acknowledge, read_acknowledgement, split
+from hub.formats.hl7v2.ack import Fault
+from hub.hookspecs import hookimpl
+from hub.message import Message
+from hub.net.tls import TlsClient, TlsServer, client_context, is_loopback, server_context
+from hub.units import Duration, Size
+
+log = structlog.get_logger(__name__)
+
+START, END, CR = b"\x0b", b"\x1c", b"\r"
+JUNK_LIMIT = 64 * 1024
+"""Bytes between frames after which a peer is cut off: it does not speak MLLP."""
+HEAD = 4096
+"""What is kept of a frame that is too long: enough for its MSH."""
+LONE_END = 0.2
+"""Seconds of silence after a 1C without its 0D that make it the end of the frame all the same."""
+WAITING_FRAMES = 64
+"""Frames of one connection that may wait for their answer before it is no longer read."""
+
+
+# Framing.
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What was found between a start and an end; with a fault it is only a part."""
+
+    body: bytes
+    fault: Literal["", "too long", "broken"] = ""
+
+
+@dataclass(slots=True)
+class Framer:
+    """Cuts a stream into frames, however it arrives.  Knows no HL7 and no sockets."""
+
+    max_frame: int
+    inside: bool = False
+    junk: int = 0
+    """Bytes outside of frames, so far."""
+    _buffer: bytearray = field(default_factory=bytearray)
+    _scanned: int = 0
+    _head: bytes | None = None
+    """Beginning of a frame that is too long, while the rest is thrown away."""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        self._buffer += data
+        frames: list[Frame] = []
+        while self._step(frames):
+            pass
+        return frames
+
+    def _step(self, frames: list[Frame]) -> bool:
+        buffer = self._buffer
+        if not self.inside:
+            start = buffer.find(START)
+            self.junk += len(buffer) if start < 0 else start
+            del buffer[: len(buffer) if start < 0 else start + 1]
+            self.inside, self._scanned, self._head = start >= 0, 0, None
+            return start >= 0
+        end = buffer.find(END, self._scanned)
+        again = buffer.find(START, self._scanned, end if end >= 0 else len(buffer))
+        if again >= 0:
+            frames.append(Frame(bytes(self._head or buffer[:again]), "broken"))
+            del buffer[: again + 1]
+            self._scanned, self._head = 0, None
+            return True
+        if end < 0:
+            self._scanned = len(buffer)
+            self._throw_away_what_is_too_long()
+            return False
+        following = buffer[end + 1 : end + 2]
+        if not following:
+            self._scanned = end
+            return False
+        if following not in (CR, START):
+            self._scanned = end + 1  # 1C inside a message: not allowed, but the message is not over
+            return True
+        self._finish(frames, end)
+        del buffer[: end + 1 + (following == CR)]
+        return True
+
+    def _throw_away_what_is_too_long(self) -> None:
+        if self._head is not None or len(self._buffer) > self.max_frame:
+            self._head = self._head or bytes(self._buffer[:HEAD])
+            self._buffer.clear()
+            self._scanned = 0
+
+    def _finish(self, frames: list[Frame], end: int) -> None:
+        self.inside = False
+        if self._head is not None or end > self.max_frame:
+            frames.append(Frame(self._head or bytes(self._buffer[:HEAD]), "too long"))
+        elif end:
+            frames.append(Frame(bytes(self._buffer[:end])))
+        self._scanned, self._head = 0, None
+
+    @property
+    def lone_end(self) -> bool:
+        """True when all there is ends in 1C: silence will make it the end."""
+        return self.inside and self._buffer[-1:] == END
+
+    def silence(self) -> list[Frame]:
+        """Nothing came after a 1C: takes it as the end."""
+        frames: list[Frame] = []
+        if self.lone_end:
+            self._finish(frames, len(self._buffer) - 1)
+            self._buffer.clear()
+        return frames
+
+
+def framed(body: bytes) -> bytes:
+    return START + body + END + CR
+
+
+# Listener.
+
+
+class ListenerConfig(SourceConfig):
+    """Receives HL7 v2 over MLLP."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; only this machine unless you say otherwise."""
+    port: int = Field(ge=0, le=65535)
+    """TCP port; 0 takes a free one."""
+    tls: TlsServer | None = None
+    """TLS, with `client_ca` for mutual TLS."""
+    allow_plaintext: str | None = None
+    """Why this listener may do without TLS although it is not on this machine alone, in a few words."""
+    allow_from: list[str] = []
+    """Addresses or networks that may connect, such as 10.20.0.0/16; all when empty."""
+    charset: str | None = None
+    """Charset of the sender, over what MSH-18 says."""
+    max_frame: Size = Field(default=20 * 1024 * 1024, ge=1024)
+    """Longest message; a longer one is answered AR and thrown away."""
+    max_connections: int = Field(default=1000, ge=1)
+    """Connections at once; more are closed at once."""
+    frame_timeout: Duration = Field(default=30.0, gt=0)
+    """How long one message may take to arrive."""
+    reply: Literal["on_receipt", "after_flow", "never"] = "on_receipt"
+    """When to answer: once the message is on disk, once its flows are done, or not at all."""
+    reply_timeout: Duration = Field(default=20.0, gt=0)
+    """With `after_flow`: how long to wait for the flows before answering AE."""
+
+    @model_validator(mode="after")
+    def _plain_text_needs_a_reason(self) -> ListenerConfig:
+        if self.tls is None and not is_loopback(self.host) and not self.allow_plaintext:
+            raise ValueError("listening beyond this machine needs `tls`, or `allow_plaintext` with the reason why not")
+        for network in self.allow_from:
+            ipaddress.ip_network(network, strict=False)
+        return self
+
+
+class MllpListener(Source[ListenerConfig]):
+    """Receives HL7 v2 messages and acknowledges them."""
+
+    kind = "mllp_listener"
+
+    def __init__(self, name: str, config: ListenerConfig) -> None:
+        super().__init__(name, config)
+        self._server: asyncio.Server | None = None
+        self._networks = [ipaddress.ip_network(network, strict=False) for network in config.allow_from]
+        self.peers: set[_Peer] = set()
+        self.deliver: Deliver
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; tells which one was free when the setting is 0."""
+        return self._server.sockets[0].getsockname()[1] if self._server and self._server.sockets else self.config.port
+
+    async def open(self, deliver: Deliver) -> None:
+        self.deliver = deliver
+        context = server_context(self.config.tls) if self.config.tls else None
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: _Peer(self), self.config.host, self.config.port, ssl=context, backlog=512
+            )
+        except OSError as error:
+            raise ConnectionDown(
+                f"{self.name}: cannot listen on {self.config.host}:{self.config.port}: {error.strerror}",
+                code="NET-010",
+            ) from None
+
+    def welcomes(self, address: str) -> bool:
+        if len(self.peers) >= self.config.max_connections:
+            return False
+        if not self._networks:
+            return True
+        try:
+            peer = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(peer in network for network in self._networks)
+
+    async def close(self) -> None:
+        if self._server is None:
+            return
+        self._server.close()
+        await asyncio.gather(*(peer.finish() for peer in list(self.peers)))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._server.wait_closed()
+        self._server = None
+
+
+class _Peer(asyncio.Protocol):
+    """One connection of a sender: its frames are answered in order."""
+
+    def __init__(self, listener: MllpListener) -> None:
+        self.listener = listener
+        self.framer = Framer(listener.config.max_frame)
+        self.frames: deque[Frame] = deque()
+        self.transport: Any = None
+        self.worker: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.loop = asyncio.get_running_loop()
+        self.paused = self.gone = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        address = (transport.get_extra_info("peername") or ("",))[0]
+        if not self.listener.welcomes(address):
+            log.warning("connection refused", connection=self.listener.name, peer=address)
+            self.transport.abort()
+            self.gone = True
+            return
+        self.listener.peers.add(self)
+        _keep_alive(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.gone = True
+        self.listener.peers.discard(self)
+        self._cancel_timer()
+        if self.framer.inside:
+            log.warning("connection closed inside a message", connection=self.listener.name)
+
+    def data_received(self, data: bytes) -> None:
+        if self.gone:
+            return
+        self._take(self.framer.feed(data))
+        if self.framer.junk > JUNK_LIMIT:
+            log.warning("the peer does not speak MLLP", connection=self.listener.name, bytes=self.framer.junk)
+            self.transport.abort()
+            return
+        self._cancel_timer()
+        if self.framer.lone_end:
+            self.timer = self.loop.call_later(LONE_END, lambda: self._take(self.framer.silence()))
+        elif self.framer.inside:
+            self.timer = self.loop.call_later(self.listener.config.frame_timeout, self._too_slow)
+
+    def eof_received(self) -> bool:
+        return bool(self.frames or self.worker)  # answer what is under way, then close
+
+    def _cancel_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def _too_slow(self) -> None:
+        log.warning("a message did not arrive whole in time", connection=self.listener.name)
+        self.transport.abort()
+
+    def _take(self, frames: list[Frame]) -> None:
+        self.frames.extend(frames)
+        if self.frames and self.worker is None:
+            self.worker = self.loop.create_task(self._answer_all())
+        if len(self.frames) >= WAITING_FRAMES and not self.paused:
+            self.paused = True
+            self.transport.pause_reading()
+
+    async def _answer_all(self) -> None:
+        try:
+            while self.frames:
+                group = [self.frames.popleft() for _ in range(min(len(self.frames), WAITING_FRAMES))]
+                answers = await self._answers(group)
+                if not self.gone:
+                    self.transport.write(b"".join(framed(answer) for answer in answers))
+                if self.paused and len(self.frames) < WAITING_FRAMES // 2 and not self.gone:
+                    self.paused = False
+                    self.transport.resume_reading()
+        except HubError as error:
+            # Nothing was stored, so nothing is answered: the sender still has its message and will send it again.
+            log.error("messages could not be kept", connection=self.listener.name, code=error.code, reason=str(error))
+            self.transport.abort()
+        finally:
+            self.worker = None
+
+    async def _answers(self, group: Sequence[Frame]) -> list[bytes]:
+        """Keeps the messages of these frames with one delivery and gives the answers, in order."""
+        received = [entry for frame in group for entry in _read(frame)]
+        good = [entry for entry in received if entry.fault is None and entry.hl7 is not None]
+        refused = [entry for entry in received if entry not in good]
+        for entry in refused:
+            await self.listener.deliver.refuse(entry.message, entry.reason)
+        outcome = "delivered"
+        if good:
+            receipt = await self.listener.deliver([entry.message for entry in good])
+            if self.listener.config.reply == "after_flow":
+                outcome = await receipt.outcome(self.listener.config.reply_timeout)
+        if self.listener.config.reply == "never":
+            return []
+        return [answer for entry in received if (answer := _answer(entry, outcome)) is not None]
+
+    async def finish(self) -> None:
+        """Answers what is under way, then closes."""
+        with contextlib.suppress(AttributeError):
+            self.transport.pause_reading()
+        if self.worker is not None:
+            await asyncio.wait([self.worker], timeout=1.5)
+        self.transport.close()
+
+
+@dataclass(slots=True, eq=False)
+class _Received:
+    """One message of a frame, and what is wrong with it."""
+
+    message: Message
+    hl7: Hl7 | None
+    fault: Fault | None = None
+    code: str = "AA"
+    reason: str = ""
+
+
+def _read(frame: Frame) -> list[_Received]:
+    if frame.fault:
+        return [_damaged(frame)]
+    parts, _ = split(frame.body)
+    if not parts:
+        message = Message(frame.body, "hl7v2")
+        return [_Received(message, None, Fault("200"), reason="the frame holds no HL7 v2 message; it was not answered")]
+    return [_examined(part.body) for part in parts]
+
+
+def _damaged(frame: Frame) -> _Received:
+    too_long = frame.fault == "too long"
+    text = "the message is too long" if too_long else "a new message began before this one was whole"
+    try:
+        hl7 = Hl7(frame.body)
+    except MessageUnusable:
+        hl7 = None
+    if hl7 is not None and not hl7.control_id:
+        hl7 = None
+    return _Received(Message(frame.body, "hl7v2"), hl7, Fault("207", "", text), "AR", f"{text}; answered AR")
+
+
+def _examined(body: bytes) -> _Received:
+    message = Message(body, "hl7v2")
+    try:
+        hl7 = Hl7(body)
+    except MessageUnusable as error:
+        return _Received(message, None, Fault("200"), reason=f"{error}; it was not answered")
+    if not hl7.get("MSH-9.1"):
+        return _Received(
+            message, hl7, Fault("101", "MSH-9", "the message type is missing"), "AR", "MSH-9 is empty; answered AR"
+        )
+    if not hl7.control_id.strip():
+        return _Received(
+            message, hl7, Fault("101", "MSH-10", "the control id is missing"), "AE", "MSH-10 is empty; answered AE"
+        )
+    return _Received(message, hl7)
+
+
+def _answer(entry: _Received, outcome: str) -> bytes | None:
+    """The acknowledgement of one message; None when none is wanted, or the sender could not tell what it answers."""
+    if entry.hl7 is None or entry.hl7.get("MSH-9.1") in ("ACK", "MCF"):
+        return None
+    fault, code = entry.fault, entry.code
+    if fault is None and outcome != "delivered":
+        fault, code = Fault("207", "", f"the message is safe, but its work is not done: {outcome}"), "AE"
+    mode = _mode(entry.hl7)
+    if mode is None or (mode == "errors" and fault is None):
+        return None
+    if mode in ("accept", "errors"):
+        code = "C" + code[1]
+    return acknowledge(entry.hl7, code, fault)
+
+
+def _mode(hl7: Hl7) -> str | None:
+    """Which acknowledgement MSH-15 and MSH-16 ask for (chapter 2, section 2.9.2): application in original mode, else accept."""
+    accept, application = hl7.get("MSH-15"), hl7.get("MSH-16")
+    if not accept and not application:
+        return "application"
+    if accept in ("AL", "SU", "ER"):
+        return "errors" if accept == "ER" else "accept"
+    return "application" if application in ("AL", "SU", "ER") else None
+
+
+def _keep_alive(transport: asyncio.BaseTransport) -> None:
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is None:
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+# Sender.
+
+
+class SenderConfig(DestinationConfig):
+    """Sends HL7 v2 over MLLP."""
+
+    host: str
+    """The partner's host name or address."""
+    port: int = Field(ge=1, le=65535)
+    """Its TCP port."""
+    tls: TlsClient | None = None
+    """TLS, with `cert` and `key` for mutual TLS. Write `tls: {}` for TLS with the system's authorities."""
+    allow_plaintext: str | None = None
+    """Why this connection may do without TLS although it leaves this machine, in a few words."""
+    connect_timeout: Duration = Field(default=10.0, gt=0)
+    """How long connecting may take."""
+    timeout: Duration = Field(default=30.0, gt=0)
+    """How long the acknowledgement may take; the connection is closed after it."""
+    max_frame: Size = Field(default=1024 * 1024, ge=1024)
+    """Longest acknowledgement."""
+
+    @model_validator(mode="after")
+    def _plain_text_needs_a_reason(self) -> SenderConfig:
+        if self.tls is None and not is_loopback(self.host) and not self.allow_plaintext:
+            raise ValueError("sending beyond this machine needs `tls`, or `allow_plaintext` with the reason why not")
+        return self
+
+
+class MllpSender(Destination[SenderConfig]):
+    """Sends HL7 v2 messages and waits for the acknowledgement of each."""
+
+    kind = "mllp_sender"
+    repeat = "safe"
+
+    def __init__(self, name: str, config: SenderConfig) -> None:
+        super().__init__(name, config)
+        self._idle: list[_Link] = []
+        self._links: set[_Link] = set()
+        self._context: ssl.SSLContext | None = None
+
+    async def open_destination(self) -> None:
+        self._context = client_context(self.config.tls) if self.config.tls is not None else None
+
+    async def send(self, message: Message) -> Message | None:
+        body = message.body
+        try:
+            control_id = Hl7(body).control_id
+        except MessageUnusable as error:
+            raise MessageRejected(f"{self.name} sends HL7 v2 only: {error}", final=True) from None
+        link = await self._link()
+        frame = await link.ask(framed(body), self.config.timeout)
+        answer = self._check(link, frame, control_id)
+        self._idle.append(link)
+        return answer
+
+    async def _link(self) -> _Link:
+        while self._idle:
+            link = self._idle.pop()
+            if link.usable:
+                return link
+        return await self._connect()
+
+    async def _connect(self) -> _Link:
+        config, down = self.config, f"{self.name}: cannot connect to {self._place}"
+        name = config.tls.server_name if config.tls is not None else None
+        try:
+            async with asyncio.timeout(config.connect_timeout):
+                _, link = await asyncio.get_running_loop().create_connection(
+                    lambda: _Link(self),
+                    config.host,
+                    config.port,
+                    ssl=self._context,
+                    server_hostname=name if self._context else None,
+                )
+        except TimeoutError:
+            raise ConnectionDown(f"{down} within {config.connect_timeout:g} s") from None
+        except ssl.SSLError as error:
+            raise ConnectionDown(f"{self.name}: TLS with {self._place} failed: {_tls_reason(error)}", code="TLS-003") from None
+        except OSError as error:
+            raise ConnectionDown(f"{down}: {error.strerror or type(error).__name__}") from None
+        self._links.add(link)
+        return link
+
+    @property
+    def _place(self) -> str:
+        return f"{self.config.host}:{self.config.port}"
+
+    def _check(self, link: _Link, frame: Frame, control_id: str) -> Message:
+        """Takes an acknowledgement only for the message it belongs to."""
+        try:
+            if frame.fault:
+                raise MessageUnusable(f"the answer is {frame.fault}")
+            ack = read_acknowledgement(frame.body)
+        except MessageUnusable as error:
+            link.close()
+            raise ConnectionDown(f"{self.name}: what {self._place} answered is no acknowledgement: {error}") from None
+        if ack.control_id != control_id:
+            link.close()
+            raise ConnectionDown(
+                f"{self.name}: {self._place} acknowledged another message than the one that was sent", code="HL7-111"
+            )
+        if ack.code not in ("AA", "CA"):
+            self._idle.append(link)
+            codes = f" ({ack.text})" if ack.text else ""
+            raise MessageRejected(f"{self._place} answered {ack.code or 'nothing'}{codes}", answer=ack.code, reply=frame.body)
+        return Message(frame.body, "hl7v2", headers={"answer": ack.code})
+
+    def forget(self, link: _Link) -> None:
+        self._links.discard(link)
+        with contextlib.suppress(ValueError):
+            self._idle.remove(link)
+
+    async def check(self) -> str:
+        await self.open_destination()
+        link = await self._connect()
+        link.close()
+        return f"{self._place} accepts connections" + (" with TLS" if self._context else "")
+
+    async def close(self) -> None:
+        for link in list(self._links):
+            link.close()
+
+
+class _Link(asyncio.Protocol):
+    """A connection to the partner, one question at a time."""
+
+    def __init__(self, sender: MllpSender) -> None:
+        self.sender = sender
+        self.framer = Framer(sender.config.max_frame)
+        self.transport: Any = None
+        self.waiting: asyncio.Future[Frame] | None = None
+        self.closed = False
+
+    @property
+    def usable(self) -> bool:
+        return not self.closed and not self.transport.is_closing()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        _keep_alive(transport)
+
+    def data_received(self, data: bytes) -> None:
+        for frame in self.framer.feed(data):
+            if self.waiting is None or self.waiting.done():
+                self.close()  # an answer nobody waits for: it must never be taken for the next message
+                return
+            self.waiting.set_result(frame)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.closed = True
+        self.sender.forget(self)
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_exception(
+                ConnectionDown(f"{self.sender.name}: the partner closed the connection before it answered")
+            )
+
+    async def ask(self, data: bytes, timeout: float) -> Frame:
+        """Sends and waits; after a time-out this connection is never used again."""
+        self.waiting = asyncio.get_running_loop().create_future()
+        self.transport.write(data)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self.waiting
+        except TimeoutError:
+            self.close()
+            raise ConnectionDown(f"{self.sender.name}: no acknowledgement within {timeout:g} s") from None
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        finally:
+            self.waiting = None
+
+    def close(self) -> None:
+        self.closed = True
+        if self.transport is not None:
+            self.transport.close()
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    return getattr(error, "verify_message", "") or error.reason or type(error).__name__
+
+
+@hookimpl
+def register_connectors() -> list[type[AnyConnector]]:
+    return [MllpListener, MllpSender]

@@ -1,0 +1,177 @@
+"""Plays the story: starts the far sides and the hub, sends the day's messages, waits for the outcomes, tells it all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+import time
+from datetime import datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+
+from connectors.simulators.clearinghouse import Clearinghouse
+from connectors.simulators.demo.story import BY_APPOINTMENT, MEMBERS, VISITORS, Scene, scenes
+from connectors.simulators.ehr import EhrClient
+from hub import logs
+from hub.bus.hub import Hub
+from hub.bus.operations import Operations
+from hub.clinic import load_clinic
+from hub.console.api import ControlSocket
+from hub.security.seal import new_key
+
+ZONE = ZoneInfo("America/Chicago")
+PATIENCE = 15.0
+"""Seconds the outcomes may take."""
+SHOWN = "F-110"
+"""The appointment whose timeline is told."""
+
+
+async def play(*, once: bool, as_json: bool, directory: Path | None) -> int:
+    """Exit code 0 when every visit came out as the story wants it."""
+    logs.configure("error")
+    folder = directory or Path(tempfile.mkdtemp(prefix="clinic-hub-demo-"))
+    if directory is not None:
+        await asyncio.to_thread(_clear, folder)
+    try:
+        async with Clearinghouse(MEMBERS) as clearinghouse:
+            return await _with_hub(clearinghouse, folder, once=once, as_json=as_json)
+    finally:
+        if directory is None:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _clear(folder: Path) -> None:
+    """A demo always begins on an empty store; only what a demo wrote is taken away."""
+    folder.mkdir(parents=True, exist_ok=True)
+    marker = folder / ".clinic-hub-demo"
+    if any(folder.iterdir()) and not marker.exists():
+        raise click.UsageError(f"{folder} is not empty, and not of a demo; name another folder")
+    shutil.rmtree(folder / "var", ignore_errors=True)
+    marker.touch()
+
+
+def _write_clinic(folder: Path, port: int) -> Path:
+    source = files("connectors.simulators.demo")
+    text = (source / "clinic.yaml").read_text(encoding="utf-8").replace("@PORT@", str(port))
+    (folder / "clinic.yaml").write_text(text, encoding="utf-8")
+    (folder / "payers.csv").write_text((source / "payers.csv").read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "clearinghouse.secret").write_text("demo-secret", encoding="utf-8")
+    return folder / "clinic.yaml"
+
+
+async def _with_hub(clearinghouse: Clearinghouse, folder: Path, *, once: bool, as_json: bool) -> int:
+    started = time.monotonic()
+    file = await asyncio.to_thread(_write_clinic, folder, clearinghouse.port)
+    hub = Hub(load_clinic(file), key=new_key())  # a key for this demo alone: its store ends with it
+    await hub.start()
+    control = ControlSocket(hub, Operations(hub.core, hub))
+    await control.open()
+    try:
+        port = getattr(hub.sources["ehr_schedule"], "port", 0)
+        _tell("A day at Riverside Family Practice")
+        _tell(f"The hub listens on 127.0.0.1:{port}; the clearinghouse is simulated on 127.0.0.1:{clearinghouse.port}\n")
+        tomorrow = datetime.now(ZONE).date() + timedelta(days=1)
+        for scene in scenes(tomorrow):
+            await _play_scene(scene, port)
+            await _settle(hub)
+        lines = await _outcomes(hub, tomorrow.isoformat())
+        good = all(line["outcome"] == line["expected"] for line in lines) and len(lines) == len(VISITORS)
+        await _report(hub, lines, clearinghouse, as_json=as_json)
+        verdict = "Every visit came out as it should" if good else "NOT every visit came out as it should"
+        _tell(f"\n{verdict}, {time.monotonic() - started:.1f} s")
+        if not once:
+            await _stay(file)
+        return 0 if good else 1
+    finally:
+        await control.close()
+        await hub.stop()
+
+
+def _tell(text: str) -> None:
+    click.echo(text, err=True)
+
+
+async def _play_scene(scene: Scene, port: int) -> None:
+    async with EhrClient("127.0.0.1", port) as ehr:
+        answers = [(await ehr.send(body)).code for body in scene.messages]
+    said = ", ".join(f"{answers.count(code)} {code}" for code in dict.fromkeys(answers))
+    _tell(f"{scene.title}\n       {len(answers)} message(s) acknowledged: {said}")
+
+
+async def _settle(hub: Hub) -> None:
+    """Until nothing is on its way any more; a retry that is planned for later is not waited for here."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        await asyncio.sleep(0.05)
+        if not await hub.core.reader.backlog() and not await hub.core.reader.open_targets():
+            return
+
+
+async def _outcomes(hub: Hub, day: str) -> list[dict[str, Any]]:
+    """The visits of the day once they all came out as expected, or as they are when patience is over."""
+    operations = Operations(hub.core, hub)
+    end = time.monotonic() + PATIENCE
+    while True:
+        found = await operations.run("eligibility.list", {"date": day}, "demo")
+        lines = [{**line, "expected": BY_APPOINTMENT[line["appointment"]].expected} for line in found]
+        if all(_as_expected(line) for line in lines) and len(lines) == len(VISITORS):
+            return lines
+        if time.monotonic() > end:
+            return lines
+        await asyncio.sleep(0.1)
+
+
+def _as_expected(line: dict[str, Any]) -> bool:
+    visitor = BY_APPOINTMENT[line["appointment"]]
+    money = (line["owes"]["co_payment"], line["owes"]["deductible_remaining"])
+    return line["outcome"] == visitor.expected and (
+        visitor.expected != "covered" or money == (visitor.co_payment, visitor.deductible)
+    )
+
+
+async def _report(hub: Hub, lines: list[dict[str, Any]], clearinghouse: Clearinghouse, *, as_json: bool) -> None:
+    from hub.cli.output import print_lines, table
+
+    if as_json:
+        print_lines(lines)
+        return
+    _tell(f"\nTomorrow at the front desk ({len(clearinghouse.table.asked)} inquiries were sent):\n")
+    rows = [
+        (
+            line["starts_at"][11:16],
+            line["patient"]["name"],
+            line["payer"],
+            line["outcome"],
+            _owes(line["owes"]),
+            line["action"],
+            line["who"],
+        )
+        for line in lines
+    ]
+    table(("time", "patient", "payer", "status", "owes", "what to do", "who"), rows, empty="no visits")
+    _tell(f"\nThe timeline of appointment {SHOWN}, whose member id was corrected:\n")
+    trace = await Operations(hub.core, hub).run("trace", {"id": SHOWN}, "demo")
+    table(("at (UTC)", "what", "text"), [(e["at"][11:19], e["what"], e["text"]) for e in trace["entries"]], empty="nothing")
+
+
+def _owes(owes: dict[str, Any]) -> str:
+    parts = [
+        f"co-pay {owes['co_payment']}" if owes["co_payment"] else "",
+        f"deductible left {owes['deductible_remaining']}" if owes["deductible_remaining"] else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+async def _stay(file: Path) -> None:
+    _tell("\nThe hub keeps running. In another window:")
+    for command in ("hub status", "hub eligibility list --date tomorrow", "hub worklist"):
+        _tell(f"  {command} -c {file}")
+    _tell("Ctrl-C ends it.")
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()

@@ -1,0 +1,35 @@
+"""What the hub itself brings to the catalogue: formats, transforms, mappings, its own record kind."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from hub.format import Format
+from hub.formats.hl7v2.codec import Hl7Format
+from hub.formats.x12.codec import X12Format
+from hub.hookspecs import hookimpl
+from hub.mapping.transforms import TRANSFORMS
+from hub.records import Failure
+from hub.step import RecordKind
+from hub.transform import Transform
+
+
+@hookimpl
+def register_formats() -> list[Format]:
+    return [Hl7Format(), X12Format()]
+
+
+@hookimpl
+def register_transforms() -> list[Transform]:
+    return list(TRANSFORMS)
+
+
+@hookimpl
+def register_mappings() -> list[Path]:
+    return [Path(str(files("mappings")))]
+
+
+@hookimpl
+def register_records() -> list[RecordKind]:
+    return [RecordKind("failure", Failure)]

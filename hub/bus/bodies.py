@@ -1,0 +1,165 @@
+"""Messages to rows and back: sealing, large bodies as files, a bounded memory of recent ones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from hub.errors import NotFound
+from hub.message import LARGE_BODY, Message
+from hub.security.seal import Seal
+from hub.step import Due
+from hub.store.reader import Reader
+from hub.store.rows import DueRow, NewMessage, Note
+from hub.units import from_micros, to_micros
+
+CACHE_BYTES = 32 * 1024 * 1024
+
+
+class Bodies:
+    """The way of message bodies into the store and out of it."""
+
+    def __init__(self, seal: Seal, reader: Reader, files: Path) -> None:
+        self._seal = seal
+        self._reader = reader
+        self._files = files
+        self._recent: OrderedDict[str, tuple[Message, int]] = OrderedDict()
+        self._recent_bytes = 0
+
+    # In.
+
+    async def row(self, message: Message, *, connection: str, direction: str, at: int, control_id: str = "") -> NewMessage:
+        """The row of a message, its body sealed; a body over 256 KB is written to its file and synced first."""
+        body = message.body
+        headers = json.dumps(dict(message.headers), ensure_ascii=False).encode() if message.headers else b""
+        digest = self._seal.digest(body)
+        file = None
+        if len(body) > LARGE_BODY:
+            file = await asyncio.to_thread(self._write_file, body)
+            sealed = self._seal.seal(_pack(headers, b""), f"message|{message.id}")
+        else:
+            sealed = self._seal.seal(_pack(headers, body), f"message|{message.id}")
+            self._remember(message, len(body))
+        return NewMessage(
+            id=message.id,
+            at=at,
+            connection=connection,
+            direction=direction,
+            format=message.format,
+            type=message.type,
+            control_id=control_id,
+            parent=message.parent,
+            generation=message.generation,
+            size=len(body),
+            digest=digest,
+            body=sealed,
+            file=file,
+        )
+
+    def _write_file(self, body: bytes) -> str:
+        """A file named by a keyed digest of its content, complete and on disk before its row is."""
+        name = self._seal.digest(body).hex()
+        path = self._path(name)
+        if path.exists():
+            return name
+        path.parent.mkdir(exist_ok=True)
+        draft = path.with_name(f"{name}.{os.getpid()}.{os.urandom(4).hex()}.part")
+        try:
+            with draft.open("wb") as handle:
+                handle.write(self._seal.seal(body, f"file|{name}"))
+                handle.flush()
+                os.fsync(handle.fileno())
+            draft.replace(path)
+            _sync_folder(path.parent)
+            _sync_folder(self._files)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                draft.unlink()
+        return name
+
+    def _path(self, name: str) -> Path:
+        return self._files / name[:2] / name
+
+    # Out.
+
+    async def load(self, id: str) -> Message:
+        """A message by its id; raises NotFound."""
+        if found := self._recent.get(id):
+            self._recent.move_to_end(id)
+            return found[0]
+        row = await self._reader.message(id)
+        if row is None:
+            raise NotFound(f"there is no message {id}")
+        return self.message(row)
+
+    def message(self, row: Any) -> Message:
+        """A message from its row; a large body is read when somebody asks for it."""
+        headers, body = _unpack(self._seal.open(row.body, f"message|{row.id}")) if row.body is not None else ({}, b"")
+        payload = (lambda name=row.file: self._read_file(name)) if row.file else body
+        message = Message(payload, row.format, row.type, headers, id=row.id, parent=row.parent, generation=row.generation)
+        if not row.file:
+            self._remember(message, len(body))
+        return message
+
+    def _read_file(self, name: str) -> bytes:
+        try:
+            return self._seal.open(self._path(name).read_bytes(), f"file|{name}")
+        except FileNotFoundError:
+            raise NotFound(f"the file {name} of a message body is gone") from None
+
+    def _remember(self, message: Message, size: int) -> None:
+        size += 1000
+        if message.id in self._recent:
+            self._recent_bytes -= self._recent.pop(message.id)[1]
+        self._recent[message.id] = (message, size)
+        self._recent_bytes += size
+        while self._recent_bytes > CACHE_BYTES:
+            _, (_, gone) = self._recent.popitem(last=False)
+            self._recent_bytes -= gone
+
+    def note(self, seq: int, what: str, text: str, at: int | None = None) -> Note:
+        """A line of the timeline, sealed: its words may name a patient."""
+        return Note(seq, at or time.time_ns() // 1000, what, self._seal.seal(text.encode(), f"note|{what}"))
+
+    def note_text(self, what: str, sealed: bytes) -> str:
+        return self._seal.open(sealed, f"note|{what}").decode()
+
+    def due_row(self, due: Due) -> DueRow:
+        """The row of planned work; its payload is sealed, for it names patients."""
+        payload = json.dumps({"lane": due.lane or due.key, "payload": dict(due.payload)}).encode()
+        return DueRow(due.job, due.key, to_micros(due.at), self._seal.seal(payload, f"due|{due.job}|{due.key}"))
+
+    def due(self, row: Any) -> Due:
+        content = json.loads(self._seal.open(row.payload, f"due|{row.job}|{row.key}"))
+        return Due(row.job, row.key, from_micros(row.at), content["payload"], content["lane"])
+
+    def forget(self, id: str) -> None:
+        """Nobody is expected to ask for it again soon."""
+        if found := self._recent.pop(id, None):
+            self._recent_bytes -= found[1]
+
+
+def _pack(headers: bytes, body: bytes) -> bytes:
+    return len(headers).to_bytes(4, "big") + headers + body
+
+
+def _unpack(packed: bytes) -> tuple[dict[str, str], bytes]:
+    length = int.from_bytes(packed[:4], "big")
+    headers = json.loads(packed[4 : 4 + length]) if length else {}
+    return headers, packed[4 + length :]
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,92 @@
+"""The parts of a hub that need no open connection: what a running hub and commands on a store at rest have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from hub.bus.bodies import Bodies
+from hub.bus.context import RunContext, Surroundings
+from hub.bus.filing import Filing
+from hub.bus.journal import Journal
+from hub.bus.numbers import StoredNumbers
+from hub.bus.records import StoredRecords
+from hub.bus.router import Router
+from hub.clinic import Clinic
+from hub.message import new_id
+from hub.security.seal import Seal, read_key
+from hub.step import ChangeSet
+from hub.store.opening import Store, open_store
+from hub.store.reader import Reader
+from hub.store.rows import DueRow, Write
+from hub.units import to_micros
+
+
+@dataclass(slots=True)
+class Core:
+    """An open store with everything that reads and writes it."""
+
+    clinic: Clinic
+    seal: Seal
+    store: Store
+    journal: Journal
+    bodies: Bodies
+    filing: Filing
+    router: Router
+    records: StoredRecords
+    surroundings: Surroundings
+
+    @property
+    def reader(self) -> Reader:
+        return self.store.reader
+
+    def context(self, name: str) -> RunContext:
+        """A context for something a person asked for."""
+        return RunContext(self.surroundings, message_id=new_id(), name=name, generation=0, connection="", now=datetime.now(UTC))
+
+    def write_of(self, changes: ChangeSet, now: datetime) -> Write:
+        """Records, due work and what was read, as a write; messages and keys are for whoever knows their message."""
+        at = to_micros(now)
+        write = Write()
+        for (kind, _), saved in changes.records.items():
+            write.records.append(self.records.row(self.clinic.catalogue.records[kind], saved.record, saved.version, at))
+        write.reads = [
+            (kind, id, version) for (kind, id), version in changes.reads.items() if (kind, id) not in changes.records
+        ]
+        for (job, key), due in changes.due.items():
+            write.due.append(DueRow(job, key) if due is None else self.bodies.due_row(due))
+        return write
+
+    async def renew_data_keys(self) -> None:
+        """Makes the data keys of today and tomorrow, so that there always is one that is on disk."""
+        keys = {number: self.seal.new_data_key(number) for number in self.seal.missing_days(datetime.now(UTC))}
+        if keys:
+            await self.journal.commit(Write(data_keys=list(keys.items())))
+            self.seal.load(keys)
+
+    async def close(self) -> None:
+        await self.journal.stop()
+        await self.store.close()
+
+
+def open_core(clinic: Clinic, *, key: bytes | None = None) -> Core:
+    """Opens the store of a clinic; raises ConfigError (no key), Refused (in use) or StoreError."""
+    settings = clinic.settings
+    seal = Seal(key if key is not None else read_key(settings.key))
+    store = open_store(settings.store, settings.folder, seal)
+    journal = Journal(store.writer)
+    records = StoredRecords(store.reader, seal)
+    numbers = StoredNumbers(journal, store.reader)
+    core = Core(
+        clinic=clinic,
+        seal=seal,
+        store=store,
+        journal=journal,
+        bodies=Bodies(seal, store.reader, store.files),
+        filing=Filing(clinic.catalogue, seal),
+        router=Router(list(settings.flows.values()), clinic.catalogue.formats),
+        records=records,
+        surroundings=Surroundings(settings, clinic.catalogue, clinic.mappings, seal, records, numbers),
+    )
+    journal.start()
+    return core

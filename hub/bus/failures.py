@@ -1,0 +1,98 @@
+"""What follows when work ends: those who wait for an outcome are told, plugins are told, and flows that look after failures
+get a message about each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from hub.bus.core import Core
+from hub.bus.lanes import Item
+from hub.errors import HubError, MessageUnusable
+from hub.message import Message, derived_id
+from hub.records import Failure
+from hub.store.reader import state_of
+from hub.store.rows import OPEN_STATES, NewMessage, NewWork
+
+log = structlog.get_logger(__name__)
+
+
+def problem_of(error: BaseException) -> HubError:
+    """Our own errors say where, what, and what to do; of others only the kind is told, their words may hold patient data."""
+    if isinstance(error, HubError):
+        return error
+    if isinstance(error, TimeoutError):
+        return MessageUnusable("the steps took longer than they may", code="MSG-005")
+    return MessageUnusable(
+        f"the program failed with {type(error).__name__}; this is a mistake in a plugin or in the hub", code="BUG-001"
+    )
+
+
+class Follower:
+    """Knows who wants to hear of an end."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._waiting: dict[int, list[asyncio.Future[None]]] = {}
+        """By the seq of the message."""
+
+    def finished(self, seq: int) -> None:
+        """Some work of a message has ended; who waits looks whether all has."""
+        for future in self._waiting.pop(seq, ()):
+            if not future.done():
+                future.set_result(None)
+
+    def failed(self, item: Item, where: str, error: HubError, attempt: int, *, final: bool = True) -> None:
+        log.warning("a message failed", message=item.message, where=where, code=error.code, attempt=attempt, final=final)
+        registry = self._core.clinic.registry
+        registry.tell("message_failed", message_id=item.message, where=where, error=error, attempt=attempt, final=final)
+        if final:
+            self.finished(item.seq)
+
+    async def outcome(self, seqs: Sequence[int], timeout: float) -> str:
+        """The state messages have come to once nothing of them is open, or when the time is over."""
+        end = time.monotonic() + timeout
+        states = [await self._outcome_of(seq, end) for seq in seqs]
+        return next((state for state in states if state != "delivered"), "delivered")
+
+    async def _outcome_of(self, seq: int, end: float) -> str:
+        while True:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(seq, []).append(future)
+            rows = await self._core.reader.messages_by_seq([seq])
+            state = state_of(rows[0].state if rows else None, await self._core.reader.works_of([seq]))
+            left = end - time.monotonic()
+            if state not in OPEN_STATES or left <= 0:
+                self._forget(seq, future)
+                return state
+            try:
+                async with asyncio.timeout(left):
+                    await future
+            except TimeoutError:
+                self._forget(seq, future)
+
+    def _forget(self, seq: int, future: asyncio.Future[None]) -> None:
+        waiting = self._waiting.get(seq, [])
+        if future in waiting:
+            waiting.remove(future)
+        if not waiting:
+            self._waiting.pop(seq, None)
+
+    async def failure(self, flow: str, step: str, error: HubError, message: Message, item: Item) -> list[NewMessage]:
+        """A message about a failure, for the flows `from: {failed: FLOW}`; none when there is no such flow."""
+        id = derived_id(item.message, flow, f"failed:{step}", item.attempts, item.generation)
+        record = Failure(
+            flow=flow, step=step, code=error.code, reason=str(error), message=item.message, headers=dict(message.headers)
+        )
+        told = Message(record, "failure", flow, message.headers, id=id, parent=item.message)
+        wanted = self._core.router.wanted(f"failed {flow}", told, "")
+        if not wanted:
+            return []
+        row = await self._core.bodies.row(told, connection=flow, direction="own", at=time.time_ns() // 1000)
+        row.works = [NewWork(f"flow:{w.name}", item.lanes[0], item.lanes[1:], config=w.fingerprint) for w in wanted]
+        for known in await self._core.reader.keys_of([item.seq]):
+            row.keys.append((known.kind, known.value))
+        return [row]

@@ -1,0 +1,58 @@
+"""What a message is filed under: search keys, and the lane that keeps it in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from hub.catalogue import Catalogue
+from hub.format import Keys
+from hub.message import Message
+from hub.security.seal import Seal
+
+SECRET_KINDS = frozenset({"patient", "member"})
+"""Kinds of ids that are patient data and are kept as keyed digests."""
+
+
+class Filing:
+    """Knows how ids are written into the store and looked up again."""
+
+    def __init__(self, catalogue: Catalogue, seal: Seal) -> None:
+        self._formats = catalogue.formats
+        self._seal = seal
+
+    def keys(self, message: Message, headers: Mapping[str, str]) -> Keys:
+        """Never fails: a codec that does is a codec that found nothing."""
+        format = self._formats.get(message.format)
+        if format is None:
+            return Keys()
+        try:
+            return format.keys(message.body, headers)
+        except Exception:
+            return Keys(findings=(f"the codec {message.format} failed",))
+
+    def value(self, kind: str, value: str) -> str:
+        """An id as the store keeps it."""
+        value = value.strip()
+        return self._seal.mac(kind, value) if kind in SECRET_KINDS else value[:200]
+
+    def rows(self, keys: Keys, more: Iterable[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+        """Kind and value of everything a message is found under."""
+        found: dict[tuple[str, str], None] = {}
+        if keys.control_id.strip():
+            found["control", self.value("control", keys.control_id)] = None
+        for kind, values in (("patient", keys.patient), ("appointment", keys.appointment), ("member", keys.member)):
+            for value in values:
+                found[kind, self.value(kind, value)] = None
+        for kind, value in keys.other:
+            found[kind, self.value(kind, value)] = None
+        for pair in more:
+            found[pair] = None
+        return list(found)
+
+    def lanes(self, keys: Keys, connection: str) -> tuple[str, ...]:
+        """The lanes of a message: its patients', else its connection's."""
+        ordering = [value for value in keys.ordering if value.strip()]
+        return tuple(self._seal.mac("lane", f"{connection}|{value}") for value in ordering) or (f"={connection}",)
+
+    def due_lane(self, job: str, key: str) -> str:
+        return self._seal.mac("lane", f"due|{job}|{key}")

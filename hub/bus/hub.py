@@ -1,0 +1,248 @@
+"""A running hub: started in the order that keeps the promises, stopped without losing anything."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from hub.bus import failpoints
+from hub.bus.core import Core, open_core
+from hub.bus.duework import DueWork
+from hub.bus.failures import Follower
+from hub.bus.flow import Flow, FlowTarget
+from hub.bus.inbound import Inbound
+from hub.bus.lanes import Item
+from hub.bus.outgoing import OutgoingTarget
+from hub.bus.target import Target
+from hub.clinic import Clinic
+from hub.connector import AnySource, Destination, Poller, Source
+from hub.errors import HubError, StoreError
+from hub.settings import Settings
+from hub.store.reader import Reader
+from hub.store.rows import Mark, NewWork, Write
+from hub.units import from_micros
+
+log = structlog.get_logger(__name__)
+
+DRAIN = 20.0
+"""Seconds a stop waits for what is under way."""
+KEY_CHECK = 3600.0
+"""Seconds between looks at the data keys."""
+
+
+class Hub:
+    """One clinic's hub.
+
+    `start` opens the store, finds a home for all open work, then opens the sources; when it returns the hub is ready.
+    `stop` closes the sources first, lets what is under way end, and closes the store last.
+    """
+
+    def __init__(self, clinic: Clinic, *, key: bytes | None = None) -> None:
+        self.clinic = clinic
+        self._key = key
+        self.core: Core
+        self.flows: dict[str, Flow] = {}
+        self.targets: dict[str, Target] = {}
+        self.sources: dict[str, AnySource] = {}
+        self.follower: Follower
+        self.due: DueWork
+        self.ready = False
+        self.started_at = datetime.now(UTC)
+        self.failed: asyncio.Future[StoreError]
+        """Resolves when the store is broken and the process has to end."""
+        self.last_received: dict[str, float] = {}
+
+    # Start.
+
+    async def start(self) -> None:
+        """Raises ConfigError, Refused, StoreError, or ConnectionDown when a source cannot open."""
+        points = failpoints.active()
+        if points:
+            log.warning("this hub is broken on purpose", failpoints=sorted(points))
+        self.failed = asyncio.get_running_loop().create_future()
+        self.core = open_core(self.clinic, key=self._key)
+        try:
+            await self._start(points)
+        except BaseException:
+            await self._close_everything()
+            raise
+
+    async def _start(self, points: frozenset[str]) -> None:
+        core = self.core
+        core.journal.on_commit, core.journal.on_broken = self._committed, self._broken
+        self.follower = Follower(core)
+        self.due = DueWork(core)
+        self._build_targets()
+        await self._hold_the_homeless()
+        highest = core.store.writer.work
+        for target in self.targets.values():
+            if isinstance(target, OutgoingTarget):
+                await target.destination.open_destination()
+            target.start(highest)
+        await self.due.start()
+        self.due.scheduler.every(KEY_CHECK, core.renew_data_keys, "data keys")
+        await self._open_sources(points)
+        self.ready = True
+        self.clinic.registry.tell("hub_started", hub=self)
+
+    def _build_targets(self) -> None:
+        core, settings = self.core, self.clinic.settings
+        self.flows = {name: Flow.build(flow) for name, flow in settings.flows.items()}
+        targets: list[Target] = [FlowTarget(flow, core, self.follower) for flow in self.flows.values()]
+        instances = {name: c.connector(name, c.config) for name, c in settings.connections.items()}
+        targets += [
+            OutgoingTarget(name, connection, self.flows, core, self.follower)
+            for name, connection in instances.items()
+            if isinstance(connection, Destination)
+        ]
+        self.targets = {target.name: target for target in targets}
+        self.sources = {name: connection for name, connection in instances.items() if isinstance(connection, Source)}
+
+    async def _open_sources(self, points: frozenset[str]) -> None:
+        read = {flow.source for flow in self.clinic.settings.flows.values()}
+        for name, source in self.sources.items():
+            if isinstance(source, Destination) and f"connection {name}" not in read:
+                continue  # it could do both, and is only written to
+            deliver = Inbound(
+                self.clinic.settings.connections[name],
+                self.core,
+                self.follower.outcome,
+                answer_before_commit="ack_before_commit" in points,
+                drop_ordering_key="ordering_key_dropped" in points,
+            )
+            await source.open(deliver)
+
+    async def _hold_the_homeless(self) -> None:
+        """Open work whose flow, step or connection is gone from the clinic file waits for a person."""
+        for target, step, _, _ in await self.core.reader.open_targets():
+            if (reason := homeless(target, step, self.clinic.settings)) is None:
+                continue
+            after, marks = 0, []
+            while rows := await self.core.reader.open_work(target, after, 1000):
+                after = rows[-1].id
+                now = time.time_ns() // 1000
+                marks += [
+                    Mark(r.id, "held", now, r.attempts, reason=reason) for r in rows if r.step == step and r.state != "held"
+                ]
+            if marks:
+                await self.core.journal.commit(Write(marks=marks))
+                log.warning("open work is held", target=target, step=step or None, count=len(marks), reason=reason)
+
+    # What a commit makes possible.
+
+    def _committed(self, write: Write) -> None:
+        for message in write.messages:
+            if message.direction == "in":
+                self.last_received[message.connection] = time.time()
+            for work in message.works:
+                self._offer(work, message.seq, message.id)
+        for seq, id, work in write.more_work:
+            self._offer(work, seq, id)
+        for row in write.due:
+            if row.payload is not None:
+                self.due.planned(from_micros(row.at))
+
+    def _offer(self, work: NewWork, seq: int, message: str) -> None:
+        target = self.targets.get(work.target)
+        if target is not None and work.id and work.state == "waiting":
+            lanes = (work.lane, *work.also)
+            target.offer(
+                Item(work.id, seq, message, lanes, work.generation, step=work.step, origin=work.origin, config=work.config)
+            )
+
+    def _broken(self, error: StoreError) -> None:
+        log.error("the store is broken", reason=str(error))
+        self.ready = False
+        if not self.failed.done():
+            self.failed.set_result(error)
+
+    # Stop.
+
+    async def stop(self) -> None:
+        """Within 30 seconds: sources first, then what is under way, the store last."""
+        if self.ready:
+            self.clinic.registry.tell("hub_stopping", hub=self)
+        self.ready = False
+        await self._close_everything()
+
+    async def _close_everything(self) -> None:
+        await asyncio.gather(*(_close(source) for source in self.sources.values()))
+        if hasattr(self, "due"):
+            self.due.scheduler.stop()
+        await asyncio.gather(*(target.drain(DRAIN) for target in self.targets.values()))
+        destinations = [t.destination for t in self.targets.values() if isinstance(t, OutgoingTarget)]
+        await asyncio.gather(*(_close(destination) for destination in destinations))
+        await self.core.close()
+
+    # How it is.
+
+    async def status(self) -> dict[str, Any]:
+        """The JSON of `hub status` (INTERFACES section 3)."""
+        return await describe_status(self.core.reader, self.clinic, self)
+
+
+def homeless(target: str, step: str, settings: Settings) -> str | None:
+    """Why open work has no home in a clinic file any more; None when it has."""
+    kind, _, name = target.partition(":")
+    if kind == "flow":
+        flow = settings.flows.get(name)
+        if flow is None:
+            return f"there is no flow {name!r} any more in the clinic file"
+        if step and step not in {s.name for s in flow.steps}:
+            return f"the flow {name!r} has no step {step!r} any more"
+        return None
+    connection = settings.connections.get(name)
+    if connection is None or not issubclass(connection.connector, Destination):
+        return f"there is no connection {name!r} to send to any more in the clinic file"
+    return None
+
+
+async def describe_status(reader: Reader, clinic: Clinic, hub: Hub | None) -> dict[str, Any]:
+    """How connections and flows are; without a running hub, what its store tells."""
+    now = time.time()
+    backlog = {row.target: row for row in await reader.backlog()}
+    last = await reader.last_messages()
+
+    def line(name: str, target: str | None, state: str, error: str | None) -> dict[str, Any]:
+        row = backlog.get(target or "")
+        moment = last.get(name)
+        return {
+            "name": name,
+            "state": state,
+            "waiting": row.waiting if row else 0,
+            "held": row.held if row else 0,
+            "oldest_s": round(max(0.0, now - row.oldest / 1e6)) if row else 0,
+            "last_message_at": from_micros(moment).isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None,
+            "last_error": error,
+        }
+
+    connections = []
+    for name in clinic.settings.connections:
+        target = hub.targets.get(f"to:{name}") if hub else None
+        source = hub.sources.get(name) if hub else None
+        state, error = "up" if hub else "stopped", None
+        if isinstance(target, OutgoingTarget):
+            state, error = "down" if target.breaker.down else "up", target.last_error
+        if isinstance(source, Poller) and source.failure:
+            state, error = "down", source.failure
+        connections.append(line(name, f"to:{name}", state, error))
+    flows = [line(name, f"flow:{name}", "running" if hub else "stopped", None) for name in clinic.settings.flows]
+    journal = hub.core.journal if hub else None
+    seconds = max(1.0, (datetime.now(UTC) - hub.started_at).total_seconds()) if hub else 1.0
+    store = {
+        "backlog": sum(row.waiting for row in backlog.values()),
+        "commits_per_s": round(journal.commits / seconds, 1) if journal else 0,
+    }
+    return {"ready": bool(hub and hub.ready), "connections": connections, "flows": flows, "store": store}
+
+
+async def _close(connection: Any) -> None:
+    try:
+        async with asyncio.timeout(2.5):
+            await connection.close()
+    except (HubError, TimeoutError, OSError) as error:
+        log.warning("a connection did not close", connection=connection.name, error=type(error).__name__)

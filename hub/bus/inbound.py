@@ -1,0 +1,128 @@
+"""Delivery: from a source into the journal.  When this returns, the hub owns the messages."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from hub.bus.core import Core
+from hub.connector import SourceConfig
+from hub.format import Keys
+from hub.message import Message
+from hub.settings.model import ConnectionSettings
+from hub.store.rows import NewMessage, NewWork, Write
+
+Outcome = Callable[[Sequence[int], float], Awaitable[str]]
+
+
+@dataclass(slots=True)
+class DeliveryReceipt:
+    """What `deliver` returns."""
+
+    ids: list[str]
+    duplicates: list[bool]
+    _seqs: list[int]
+    _outcome: Outcome
+
+    async def outcome(self, timeout: float) -> str:
+        return await self._outcome(self._seqs, timeout)
+
+
+class Inbound:
+    """The deliver function of one source."""
+
+    def __init__(
+        self,
+        connection: ConnectionSettings,
+        core: Core,
+        outcome: Outcome,
+        *,
+        answer_before_commit: bool = False,
+        drop_ordering_key: bool = False,
+    ) -> None:
+        self.name = connection.name
+        config = connection.config
+        assert isinstance(config, SourceConfig)  # noqa: S101 - the registry lets only sources get here
+        self._remember_for = config.remember_for
+        self._headers = {
+            name: value
+            for name, value in (
+                ("authority", config.authority),
+                ("ordering_path", config.ordering_key),
+                ("charset", getattr(config, "charset", None)),
+            )
+            if value
+        }
+        self._core = core
+        self._outcome = outcome
+        self._answer_before_commit = answer_before_commit
+        self._drop_ordering_key = drop_ordering_key
+        self._loop = asyncio.get_running_loop()
+
+    async def __call__(self, messages: Sequence[Message]) -> DeliveryReceipt:
+        rows = [await self._row(message) for message in messages]
+        future = self._core.journal.submit(Write(messages=rows))
+        if self._answer_before_commit:
+            future.add_done_callback(lambda done: done.exception())
+        else:
+            await future
+            self._note_resends(rows)
+        return DeliveryReceipt(
+            [row.id for row in rows], [row.duplicate for row in rows], [row.seq for row in rows], self._outcome
+        )
+
+    def _note_resends(self, rows: Sequence[NewMessage]) -> None:
+        """A resend leaves a line on the timeline of the message it repeats; nobody waits for that."""
+        notes = [
+            self._core.bodies.note(row.seq, "resent", "Sent again by the sender; answered, not routed.")
+            for row in rows
+            if row.duplicate
+        ]
+        if notes:
+            self._core.journal.submit(Write(notes=notes)).add_done_callback(lambda done: done.exception())
+
+    async def refuse(self, message: Message, reason: str) -> None:
+        """Keeps a message that is answered negatively: found again, routed nowhere."""
+        message, keys = self._identify(message)
+        row = await self._core.bodies.row(message, connection=self.name, direction="in", at=_now(), control_id=keys.control_id)
+        row.state, row.reason = "refused", reason
+        row.keys = self._core.filing.rows(keys)
+        self._core.bodies.forget(message.id)
+        await self._core.journal.commit(Write(messages=[row]))
+
+    def threadsafe(self, messages: Sequence[Message]) -> DeliveryReceipt:
+        return asyncio.run_coroutine_threadsafe(self(messages), self._loop).result()
+
+    def _identify(self, message: Message) -> tuple[Message, Keys]:
+        headers = {**self._headers, **message.headers} if self._headers else message.headers
+        keys = self._core.filing.keys(message, headers)
+        return replace(message, headers=headers, type=message.type or keys.type), keys
+
+    async def _row(self, message: Message) -> NewMessage:
+        message, keys = self._identify(message)
+        at = _now()
+        row = await self._core.bodies.row(message, connection=self.name, direction="in", at=at, control_id=keys.control_id)
+        row.keys = self._core.filing.rows(keys)
+        if keys.findings:
+            row.flag = keys.findings[0]
+        recognise = keys.duplicate_key or message.duplicate_key
+        if recognise and self._remember_for:
+            row.seen_key = self._core.seal.digest(f"{self.name}\x1f{recognise}".encode())
+            row.forget_before = at - int(self._remember_for * 1_000_000)
+        row.works = self.works_for(f"connection {self.name}", message, keys)
+        if not row.works:
+            row.state, row.reason = "skipped", "no flow wants it"
+        return row
+
+    def works_for(self, source: str, message: Message, keys: Keys) -> list[NewWork]:
+        lanes = (message.id,) if self._drop_ordering_key else self._core.filing.lanes(keys, self.name)
+        return [
+            NewWork(f"flow:{flow.name}", lanes[0], lanes[1:], message.generation, config=flow.fingerprint)
+            for flow in self._core.router.wanted(source, message, keys.control_id)
+        ]
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

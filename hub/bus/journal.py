@@ -1,0 +1,156 @@
+"""The one writer: whatever waits when a commit ends goes into the next one, and only then the answers.
+
+No timer collects writes; the commit in progress is the window.  On SQLite the writer is a thread with a connection of its
+own, and a second thread folds the write-ahead log in, so that no commit waits for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from hub.errors import HubError, StoreBroken, StoreError
+from hub.store.rows import Write
+from hub.store.sqlite import SqliteWriter, checkpoint, connect
+
+log = structlog.get_logger(__name__)
+
+LARGEST_GROUP = 512
+"""Writes in one commit."""
+_CHECKPOINT_EVERY = 0.5
+"""Seconds."""
+
+Entry = tuple[Write, "asyncio.Future[Write]"]
+
+
+class Journal:
+    """Takes writes from the event loop and answers when they are on disk."""
+
+    def __init__(self, writer: SqliteWriter) -> None:
+        self._writer = writer
+        self.on_commit: Callable[[Write], None] = lambda _: None
+        """Called for each write once it is on disk, in the order of the journal."""
+        self.on_broken: Callable[[StoreError], None] = lambda _: None
+        """Called once when the store cannot be written any more."""
+        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._write_forever, name="journal", daemon=True),
+            threading.Thread(target=self._checkpoint_forever, name="checkpoint", daemon=True),
+        ]
+        self.broken: StoreError | None = None
+        self.commits = 0
+        self.writes = 0
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    async def stop(self) -> None:
+        """Commits what waits, then ends."""
+        self._queue.put(None)
+        self._stopping.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                await asyncio.to_thread(thread.join)
+
+    def submit(self, write: Write) -> asyncio.Future[Write]:
+        """Resolves when the write is on disk; fails with StoreError, or with Conflict for this write alone."""
+        future: asyncio.Future[Write] = self._loop.create_future()
+        if self.broken is not None:
+            future.set_exception(self.broken)
+        else:
+            self._queue.put((write, future))
+        return future
+
+    async def commit(self, write: Write) -> Write:
+        return await self.submit(write)
+
+    # The writer's thread.
+
+    def _write_forever(self) -> None:
+        going_on = True
+        while going_on:
+            group, going_on = self._next_group()
+            if group:
+                self._commit(group)
+            if self.broken is not None:
+                self._refuse_the_rest()
+                return
+
+    def _next_group(self) -> tuple[list[Entry], bool]:
+        entry = self._queue.get()
+        group: list[Entry] = []
+        while entry is not None:
+            group.append(entry)
+            if len(group) >= LARGEST_GROUP:
+                return group, True
+            try:
+                entry = self._queue.get_nowait()
+            except queue.Empty:
+                return group, True
+        return group, False
+
+    def _commit(self, group: list[Entry]) -> None:
+        try:
+            self._writer.apply([write for write, _ in group])
+        except Exception as error:
+            failure = error if isinstance(error, StoreError) else StoreBroken(f"the writer failed: {type(error).__name__}")
+            if isinstance(failure, StoreBroken):
+                self.broken = failure
+            if failure is not error:
+                log.error("the writer failed", error=type(error).__name__)
+            self._tell(self._failed, group, failure)
+            return
+        self.commits += 1
+        self.writes += len(group)
+        self._tell(self._committed, group)
+
+    def _tell(self, function: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is gone: there is nobody left to tell
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _refuse_the_rest(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (entry := self._queue.get_nowait()) is not None:
+                    self._tell(self._failed, [entry], self.broken)
+
+    def _checkpoint_forever(self) -> None:
+        connection = connect(self._writer.path)
+        seen = 0
+        while not self._stopping.wait(_CHECKPOINT_EVERY):
+            if self.commits != seen:
+                seen = self.commits
+                with contextlib.suppress(sqlite3.Error):
+                    checkpoint(connection)
+        connection.close()
+
+    # Back on the event loop.
+
+    def _committed(self, group: list[Entry]) -> None:
+        for write, future in group:
+            if write.error is not None:
+                if not future.done():
+                    future.set_exception(write.error)
+                continue
+            try:
+                self.on_commit(write)
+            except Exception as error:  # what follows a commit must never stop the answers of the others
+                log.error("could not hand committed work on", error=type(error).__name__)
+            if not future.done():
+                future.set_result(write)
+
+    def _failed(self, group: list[Entry], error: HubError) -> None:
+        for _, future in group:
+            if not future.done():
+                future.set_exception(error)
+        if isinstance(error, StoreBroken):
+            self.on_broken(error)

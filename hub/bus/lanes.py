@@ -1,0 +1,273 @@
+"""Open work of one target, in order for each ordering key, bounded in memory.
+
+A lane is the open work with one key.  Work runs when it is at the head of all of its lanes (a merge has two or more), so
+messages of one patient keep their order and never wait for those of another.
+
+Lanes hold ids, not bodies, and only so many of them: what does not fit stays in the journal and is loaded when there is
+room.  Two things are remembered about what was left there: `cursor`, up to which all work was considered, and for each lane
+whether there is `more` behind what it holds.  Nothing here waits or reads: the target asks `needs` what to load.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+LIMIT = 4000
+"""Works held in memory for one target, not counting heads that wait for a retry or a person."""
+WINDOW = 64
+"""Works held in memory for one lane."""
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """One open work."""
+
+    id: int
+    seq: int
+    message: str
+    """Id of its message."""
+    lanes: tuple[str, ...]
+    generation: int = 0
+    attempts: int = 0
+    next_at: float = 0.0
+    """When it may be tried again, in seconds since 1970; 0 for at once."""
+    step: str = ""
+    origin: int | None = None
+    config: str = ""
+    held: bool = False
+    doubtful: bool = False
+    """It was being sent when the hub stopped."""
+    running: bool = False
+    ready: bool = False
+
+
+@dataclass(slots=True)
+class Lane:
+    """The loaded part of one lane."""
+
+    items: deque[Item] = field(default_factory=deque)
+    last: int = 0
+    """Id of the last item that was put in."""
+    more: bool = False
+    skipped: int = 0
+    """Highest id that was left on disk."""
+    loading: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What is to be read from the journal: the next works of a lane, or of all."""
+
+    lane: str | None
+    after: int
+    limit: int
+    known: int
+    """Highest id that was known to be on disk when this was asked."""
+
+
+class Lanes:
+    """All lanes of one target."""
+
+    def __init__(self, *, limit: int = LIMIT, window: int = WINDOW) -> None:
+        self.limit = limit
+        self.window = window
+        self.items: dict[int, Item] = {}
+        self.lanes: dict[str, Lane] = {}
+        self.cursor = 0
+        self.behind = False
+        self.skipped = 0
+        self._scanning = False
+        self._blocked: set[int] = set()
+        self._ready: deque[Item] = deque()
+        self._timed: list[tuple[float, int, Item]] = []
+        self._hungry: set[str] = set()
+        """Lanes that may want to load more."""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    # What comes in.
+
+    def recover(self, highest: int) -> None:
+        """At a start: everything up to this id may be on disk."""
+        self.behind, self.skipped = True, highest
+
+    def offer(self, item: Item) -> None:
+        """New work, in the order of ids."""
+        if self.behind or len(self.items) - len(self._blocked) >= self.limit:
+            self.behind, self.skipped = True, max(self.skipped, item.id)
+            return
+        self.cursor = item.id
+        self._admit(item)
+
+    def _admit(self, item: Item) -> None:
+        for key in item.lanes:
+            self._append(key, item)
+
+    def _append(self, key: str, item: Item) -> None:
+        lane = self.lanes.get(key)
+        if lane is None:
+            lane = self.lanes[key] = Lane()
+        if item.id <= lane.last:
+            return
+        if lane.more or len(lane.items) >= self.window:
+            lane.more, lane.skipped = True, max(lane.skipped, item.id)
+            self._hungry.add(key)
+            return
+        item = self.items.setdefault(item.id, item)
+        lane.items.append(item)
+        lane.last = item.id
+        self._consider(item)
+
+    # What is to be loaded.
+
+    def needs(self) -> Iterator[Need]:
+        """What should be read now; each need is named once, until `loaded` answers it."""
+        if self.behind and not self._scanning and len(self.items) - len(self._blocked) <= self.limit // 2:
+            self._scanning = True
+            yield Need(None, self.cursor, max(1, self.limit // 2), self.skipped)
+        for key in list(self._hungry):
+            lane = self.lanes.get(key)
+            if lane is None or not lane.more:
+                self._hungry.discard(key)
+            elif not lane.loading and len(lane.items) <= self.window // 2 and not self._is_blocked(lane):
+                lane.loading = True
+                yield Need(key, lane.last, self.window, lane.skipped)
+
+    def _is_blocked(self, lane: Lane) -> bool:
+        return bool(lane.items) and lane.items[0].id in self._blocked
+
+    def loaded(self, need: Need, items: Iterable[Item]) -> None:
+        """Takes what was read for a need."""
+        found = list(items)
+        if need.lane is None:
+            self._scanned(need, found)
+        else:
+            self._lane_loaded(need, need.lane, found)
+
+    def _scanned(self, need: Need, found: list[Item]) -> None:
+        self._scanning = False
+        for item in found:
+            self.cursor = item.id
+            self._admit(item)
+        if len(found) < need.limit:
+            self.cursor = max(self.cursor, need.known)
+            self.behind = self.skipped > self.cursor
+
+    def _lane_loaded(self, need: Need, key: str, found: list[Item]) -> None:
+        lane = self.lanes[key]
+        lane.loading = lane.more = False
+        for item in found:
+            if item.id > self.cursor:  # not yet considered for its other lanes: the scan brings it
+                lane.more, lane.skipped = True, max(lane.skipped, item.id)
+                break
+            self._append(key, item)
+            if lane.more:
+                break
+        if not lane.more:
+            lane.more = len(found) >= need.limit or lane.skipped > max(need.known, lane.last)
+        if lane.more:
+            self._hungry.add(key)
+        elif not lane.items:
+            self._drop(key, lane)
+
+    def failed_to_load(self, need: Need) -> None:
+        """The journal could not be read; the need will be named again."""
+        if need.lane is None:
+            self._scanning = False
+        else:
+            self.lanes[need.lane].loading = False
+
+    # What runs.
+
+    def take(self, now: float) -> Item | None:
+        """The next work that may run."""
+        while self._timed and self._timed[0][0] <= now:
+            _, _, item = heapq.heappop(self._timed)
+            if item.id in self._blocked and not item.held:
+                self._blocked.discard(item.id)
+                item.next_at = 0.0
+                self._consider(item)
+        if not self._ready:
+            return None
+        item = self._ready.popleft()
+        item.ready, item.running = False, True
+        return item
+
+    def put_back(self, item: Item) -> None:
+        """The connection failed under it: another lane's head is tried first, so that no message can bring all to a stop."""
+        item.running, item.ready = False, True
+        self._ready.append(item)
+
+    def next_time(self) -> float | None:
+        """When something that waits may be tried again."""
+        return self._timed[0][0] if self._timed else None
+
+    def finish(self, item: Item) -> None:
+        """It is done and that is durable: its lanes go on."""
+        item.running = False
+        self._blocked.discard(item.id)
+        self.items.pop(item.id, None)
+        for key in item.lanes:
+            lane = self.lanes[key]
+            if lane.items and lane.items[0] is item:
+                lane.items.popleft()
+            if lane.items:
+                self._consider(lane.items[0])
+            elif not lane.more:
+                self._drop(key, lane)
+                continue
+            if lane.more:
+                self._hungry.add(key)
+
+    def wait(self, item: Item, until: float) -> None:
+        """It is to be tried again later; its lanes wait with it."""
+        item.running, item.next_at = False, until
+        self._block(item)
+        heapq.heappush(self._timed, (until, item.id, item))
+
+    def hold(self, item: Item) -> None:
+        """It waits for a person, and its lanes with it."""
+        item.running, item.held = False, True
+        self._block(item)
+
+    def _block(self, item: Item) -> None:
+        """What stands behind a waiting head is given back to the journal, so that many waiting heads cost little."""
+        self._blocked.add(item.id)
+        for key in item.lanes:
+            lane = self.lanes[key]
+            while lane.items and lane.items[-1] is not item:
+                behind = lane.items.pop()
+                lane.more, lane.skipped = True, max(lane.skipped, behind.id)
+                if len(behind.lanes) == 1:
+                    self.items.pop(behind.id, None)
+            lane.last = item.id
+            if lane.more:
+                self._hungry.add(key)
+
+    def _consider(self, item: Item) -> None:
+        if item.ready or item.running or item.id in self._blocked:
+            return
+        if any(not self._heads(key, item) for key in item.lanes):
+            return
+        if item.held:
+            self._block(item)
+            return
+        if item.next_at:
+            self._block(item)
+            heapq.heappush(self._timed, (item.next_at, item.id, item))
+            return
+        item.ready = True
+        self._ready.append(item)
+
+    def _heads(self, key: str, item: Item) -> bool:
+        lane = self.lanes.get(key)
+        return lane is not None and bool(lane.items) and lane.items[0] is item
+
+    def _drop(self, key: str, lane: Lane) -> None:
+        if not lane.loading:
+            self.lanes.pop(key, None)
+            self._hungry.discard(key)

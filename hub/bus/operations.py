@@ -1,0 +1,274 @@
+"""What people may ask of a hub: the journal, timelines, replays, status, and whatever plugins add.
+
+One place for the commands of today and the pages of tomorrow.  Every look at patient data and every change by a person
+writes an audit row; a look whose audit row cannot be written does not happen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hub.bus.core import Core
+from hub.bus.hub import Hub, describe_status
+from hub.bus.replay import Replay, ReplayParams
+from hub.bus.timeline import Timeline, TraceParams
+from hub.errors import Conflict, NotFound, Refused
+from hub.store.reader import MessageFilter, state_of
+from hub.store.rows import STATES, AuditRow, Write
+from hub.units import from_micros, iso, to_micros
+
+MASK = "****"
+MOST_LISTED = 10_000
+
+
+class _Params(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class Selection(_Params):
+    """Which messages are meant."""
+
+    connection: str | None = None
+    type: str | None = None
+    state: str | None = None
+    patient: str | None = None
+    control_id: str | None = None
+    appointment: str | None = None
+    since: datetime | None = None
+    limit: int = Field(default=100, ge=1, le=MOST_LISTED)
+
+
+class ListParams(Selection):
+    """`messages list`."""
+
+    phi: bool = False
+
+
+class ShowParams(_Params):
+    """`messages show`."""
+
+    id: str
+    phi: bool = False
+
+
+class ReplayRequest(Selection):
+    """`replay`."""
+
+    ids: list[str] = []
+    from_step: str | None = None
+    keep_ids: bool = False
+    dry_run: bool = False
+    yes: int | None = None
+    limit: int = Field(default=MOST_LISTED, ge=1, le=1_000_000)
+
+
+class NoParams(_Params):
+    """`status`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _BuiltIn:
+    params: type[BaseModel]
+    run: Callable[[Any], Awaitable[Any]]
+    audited: bool = True
+
+
+class Operations:
+    """Everything that can be asked, by name.  Without a running hub it works on the store at rest."""
+
+    def __init__(self, core: Core, hub: Hub | None = None) -> None:
+        self.core = core
+        self.hub = hub
+        self._built_in = {
+            "messages.list": _BuiltIn(ListParams, self.list_messages),
+            "messages.show": _BuiltIn(ShowParams, self.show_message),
+            "trace": _BuiltIn(TraceParams, self.trace),
+            "replay": _BuiltIn(ReplayRequest, self.replay),
+            "status": _BuiltIn(NoParams, self.status, audited=False),
+        }
+
+    def names(self) -> list[str]:
+        return sorted([*self._built_in, *self.core.clinic.catalogue.operations])
+
+    async def run(self, name: str, params: dict[str, Any], actor: str) -> Any:
+        """Raises NotFound, Refused (parameters that make no sense among them), or what the operation raises."""
+        if (built_in := self._built_in.get(name)) is not None:
+            parsed = _parse(built_in.params, params)
+            if built_in.audited:
+                await self.core.journal.commit(Write(audit=[self._audit(actor, name, params)]))
+            return await built_in.run(parsed)
+        operation = self.core.clinic.catalogue.operations.get(name)
+        if operation is None:
+            raise NotFound(f"there is no operation {name!r}; there are {', '.join(self.names())}")
+        return await self._run_of_plugin(operation.run, _parse(operation.params, params), name, params, actor)
+
+    async def _run_of_plugin(
+        self, run: Callable[[Any, Any], Awaitable[Any]], parsed: BaseModel, name: str, params: dict[str, Any], actor: str
+    ) -> Any:
+        """Its changes and its audit row are one commit; what was only read need not have stayed the same."""
+        for _ in range(20):
+            context = self.core.context(name)
+            result = await run(parsed, context)
+            write = self.core.write_of(context.changes, context.now)
+            if not (write.records or write.due):
+                write.reads = []
+            write.audit = [self._audit(actor, name, params)]
+            try:
+                await self.core.journal.commit(write)
+            except Conflict:
+                continue
+            return result
+        raise Refused("others are changing the same records; try again")
+
+    def _audit(self, actor: str, name: str, params: dict[str, Any]) -> AuditRow:
+        """Who asked for what; ids of patients are kept as digests: only who has the key can tell whose data it was."""
+        shown = {
+            key: self.core.filing.value("patient", str(value)) if key == "patient" else value for key, value in params.items()
+        }
+        subject = str(params.get("appointment") or params.get("id") or params.get("ids") or "")[:200]
+        details = ", ".join(f"{key}={value}" for key, value in sorted(shown.items()) if value not in (None, False, [], ""))
+        return AuditRow(to_micros(datetime.now(UTC)), actor, name, subject, details[:1000])
+
+    # The journal.
+
+    async def list_messages(self, params: ListParams) -> list[dict[str, Any]]:
+        rows = await self._select(params)
+        works = await self.core.reader.works_of([row.seq for row in rows])
+        keys = await self.core.reader.keys_of([row.seq for row in rows])
+        return [self._line(row, works, keys, params.phi) for row in rows]
+
+    async def _select(self, params: Selection) -> Sequence[Any]:
+        if params.state is not None and params.state not in STATES:
+            raise Refused(f"there is no state {params.state!r}; there are {', '.join(STATES)}", code="CLI-003")
+        if params.state == "working":
+            return await self._working(params.limit)
+        filing = self.core.filing
+        wanted = [("patient", params.patient), ("control", params.control_id), ("appointment", params.appointment)]
+        keys = [(kind, filing.value(kind, value)) for kind, value in wanted if value is not None]
+        since = to_micros(params.since if params.since.tzinfo else params.since.astimezone()) if params.since else None
+        return await self.core.reader.list_messages(
+            MessageFilter(params.connection, params.type, params.state, keys, since, params.limit)
+        )
+
+    async def _working(self, limit: int) -> Sequence[Any]:
+        """What is under way this moment: known to the running hub only."""
+        targets = self.hub.targets.values() if self.hub else []
+        seqs = [item.seq for target in targets for item in target.lanes.items.values() if item.running]
+        return await self.core.reader.messages_by_seq(seqs[:limit])
+
+    def _line(self, row: Any, works: Sequence[Any], keys: Sequence[Any], phi: bool) -> dict[str, Any]:
+        own = [work for work in works if work.seq == row.seq]
+        filed = [key for key in keys if key.seq == row.seq]
+        patient = any(key.kind == "patient" for key in filed)
+        return {
+            "id": row.id,
+            "seq": row.seq,
+            "at": iso(from_micros(row.at)),
+            "connection": row.connection,
+            "direction": row.direction,
+            "type": row.type or None,
+            "control_id": row.control_id or None,
+            "state": self._state(row, own),
+            "reason": _reason(row, own),
+            "patient": (self._patient(row) if phi else MASK) if patient else None,
+            "appointment": next((key.value for key in filed if key.kind == "appointment"), None),
+            "attempts": max((work.attempts for work in own), default=0),
+            "flag": row.flag,
+        }
+
+    def _state(self, row: Any, works: Sequence[Any]) -> str:
+        state = state_of(row.state, works)
+        if state == "waiting" and self.hub is not None:
+            running = (self.hub.targets[w.target].lanes.items.get(w.id) for w in works if w.target in self.hub.targets)
+            return "working" if any(item is not None and item.running for item in running) else state
+        return state
+
+    def _patient(self, row: Any) -> str | None:
+        message = self.core.bodies.message(row)
+        keys = self.core.filing.keys(message, message.headers)
+        return next(iter(keys.patient), None)
+
+    async def show_message(self, params: ShowParams) -> dict[str, Any]:
+        row = await self._message(params.id)
+        works = await self.core.reader.works_of([row.seq])
+        keys = await self.core.reader.keys_of([row.seq])
+        message = self.core.bodies.message(row)
+        attempts = await self.core.reader.attempts_of([work.id for work in works])
+        children = await self.core.reader.children([row.id])
+        return self._line(row, works, keys, params.phi) | {
+            "format": row.format,
+            "size": row.size,
+            "parent": row.parent,
+            "generation": row.generation,
+            "body": message.body.decode("utf-8", errors="replace") if params.phi else None,
+            "body_hidden": None if params.phi else "patient data; ask with --phi",
+            "path": [_path_line(work) for work in works],
+            "attempts_made": [
+                {"work": a.work, "number": a.number, "at": iso(from_micros(a.at)), "code": a.code, "text": a.text}
+                for a in attempts
+            ],
+            "replies": [
+                {"id": c.id, "direction": c.direction, "connection": c.connection, "type": c.type or None} for c in children
+            ],
+        }
+
+    async def _message(self, id: str) -> Any:
+        row = await self.core.reader.message(id)
+        if row is None:
+            raise NotFound(f"there is no message {id!r}")
+        return row
+
+    async def trace(self, params: TraceParams) -> dict[str, Any]:
+        return await Timeline(self.core).trace(params)
+
+    async def replay(self, params: ReplayRequest) -> dict[str, Any]:
+        """Refuses unless the count was typed; a dry run tells it."""
+        rows = [await self._message(id) for id in params.ids] if params.ids else await self._select(params)
+        if not params.ids and not any(
+            (params.state, params.connection, params.type, params.patient, params.control_id, params.appointment, params.since)
+        ):
+            raise Refused("say which messages: by id, by --state, or by another filter", code="RPL-001")
+        replay = Replay(self.core, self.hub, ReplayParams(params.from_step, params.keep_ids, params.state))
+        plans = await replay.plan(rows)
+        if params.dry_run:
+            return {"count": len(plans), "messages": [plan.message for plan in plans[:100]], "replayed": 0}
+        if params.yes != len(plans):
+            raise Refused(f"this replays {len(plans)} message(s); say so: --yes {len(plans)}", code="RPL-002")
+        await replay.run(plans)
+        return {"count": len(plans), "messages": [plan.message for plan in plans[:100]], "replayed": len(plans)}
+
+    async def status(self, _: NoParams) -> dict[str, Any]:
+        return await describe_status(self.core.reader, self.core.clinic, self.hub)
+
+
+def _parse(model: type[BaseModel], params: dict[str, Any]) -> Any:
+    try:
+        return model.model_validate(params)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise Refused(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}", code="CLI-004") from None
+
+
+def _reason(row: Any, works: Sequence[Any]) -> str | None:
+    return row.reason or next((work.reason for work in reversed(works) if work.reason), None)
+
+
+def _path_line(work: Any) -> dict[str, Any]:
+    return {
+        "work": work.id,
+        "target": work.target,
+        "state": work.state,
+        "generation": work.generation,
+        "attempts": work.attempts,
+        "step": work.step or None,
+        "reason": work.reason,
+        "answer": work.answer,
+        "at": iso(from_micros(work.at)),
+        "next_at": iso(from_micros(work.next_at)) if work.next_at > time.time_ns() // 1000 else None,
+    }

@@ -1,0 +1,208 @@
+"""A connection that sends: failures of the connection told from failures of the message.
+
+Refused connections, time-outs and silence belong to the connection: one breaker and one backoff, everything waits in order,
+no attempt counts.  An answer about this message counts, and the connection's policy says what follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+
+import structlog
+
+from hub.bus.core import Core
+from hub.bus.failures import Follower, problem_of
+from hub.bus.flow import Flow
+from hub.bus.lanes import Item
+from hub.bus.retry import Breaker, wait_before
+from hub.bus.target import Target
+from hub.connector import AnyDestination, DestinationConfig
+from hub.errors import ConnectionDown, DoubtfulSend, HubError, MessageRejected, MessageUnusable, StoreError
+from hub.message import Message, derived_id
+from hub.store.rows import Answered, Attempt, Mark, NewMessage, NewWork, Write
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """Where an answer goes on."""
+
+    flow: Flow | None
+    name: str
+    step: str
+
+
+class OutgoingTarget(Target):
+    """A destination with its lanes."""
+
+    def __init__(self, name: str, destination: AnyDestination, flows: dict[str, Flow], core: Core, follower: Follower) -> None:
+        config = destination.config
+        assert isinstance(config, DestinationConfig)  # noqa: S101 - the settings let only destinations get here
+        super().__init__(f"to:{name}", core.journal, core.reader, config.parallel)
+        self.connection = name
+        self.destination = destination
+        self.config = config
+        self.breaker = Breaker(config.retry)
+        self.last_error: str | None = None
+        self.last_sent: float | None = None
+        self._flows, self._registry, self._follower = flows, core.clinic.registry, follower
+        self._bodies, self._filing = core.bodies, core.filing
+
+    def may_run(self) -> bool:
+        return self.breaker.may_try(time.time(), len(self.running))
+
+    def next_time(self) -> float | None:
+        times = [super().next_time(), self.breaker.open_until if self.breaker.down and not self.running else None]
+        return min((moment for moment in times if moment is not None), default=None)
+
+    async def handle(self, item: Item) -> None:
+        message = await self._bodies.load(item.message)
+        if self.destination.repeat == "ask":
+            if item.doubtful:
+                await self._doubtful(item, message, DoubtfulSend("the hub stopped while this was being sent"))
+                return
+            await self.commit_surely(Write(marks=[Mark(item.id, "working", _now(), item.attempts)]))
+        try:
+            answer = await self.destination.send(message)
+        except ConnectionDown as error:
+            self._connection_failed(item, error)
+        except MessageRejected as error:
+            self._connection_worked()
+            await self._rejected(item, message, error)
+        except DoubtfulSend as error:
+            await self._doubtful(item, message, error)
+        except (asyncio.CancelledError, StoreError):
+            raise
+        except Exception as error:
+            await self._give_up(item, message, problem_of(error), "quarantined")
+        else:
+            self._connection_worked()
+            await self._sent(item, message, answer)
+
+    # The connection.
+
+    def _connection_failed(self, item: Item, error: ConnectionDown) -> None:
+        was_down = self.breaker.down
+        self.breaker.failed(time.time(), str(error), error.retry_after)
+        self.last_error = str(error)
+        self.lanes.put_back(item)
+        if not was_down:
+            log.warning("connection down", connection=self.connection, reason=str(error))
+            self._registry.tell("connection_changed", connection=self.connection, state="down", reason=str(error))
+
+    def _connection_worked(self) -> None:
+        self.last_sent = time.time()
+        if self.breaker.worked():
+            self.last_error = None
+            log.info("connection up", connection=self.connection)
+            self._registry.tell("connection_changed", connection=self.connection, state="up", reason="")
+
+    # The message.
+
+    async def _sent(self, item: Item, message: Message, answer: Message | None) -> None:
+        at = _now()
+        write = Write(marks=[Mark(item.id, "delivered", at, item.attempts + 1, answer=_code_of(answer))])
+        if item.origin is not None:
+            if answer is None:
+                error = MessageUnusable(f"{self.connection} sent no answer to a question", code="MSG-006")
+                await self._give_up(item, message, error, "quarantined")
+                return
+            write.messages.append(await self._answer(item, message, answer, at))
+            write.answered.append(Answered(item.origin, at))
+        await self.commit_surely(write)
+        self.lanes.finish(item)
+        self._bodies.forget(item.message)
+        self._follower.finished(item.seq)
+
+    async def _answer(self, item: Item, question: Message, answer: Message, at: int) -> NewMessage:
+        """The partner's answer as a message that continues the flow which asked."""
+        id = derived_id(question.id, self.connection, "answer", 0, item.generation)
+        kept = replace(
+            answer, headers={**question.headers, **answer.headers}, id=id, parent=question.id, generation=item.generation
+        )
+        keys = self._filing.keys(kept, kept.headers)
+        row = await self._bodies.row(kept, connection=self.connection, direction="in", at=at, control_id=keys.control_id)
+        row.type = row.type or keys.type
+        inherited = [(k.kind, k.value) for k in await self.reader.keys_of([item.seq]) if k.kind != "control"]
+        row.keys = self._filing.rows(keys, inherited)
+        asker = self._asker(item)
+        following = asker.flow.after(asker.step) if asker.flow is not None else None
+        if following is not None:
+            work = NewWork(f"flow:{asker.name}", item.lanes[0], item.lanes[1:], item.generation, following, config=item.config)
+            row.works = [work]
+        elif asker.flow is None or asker.flow.index(asker.step) is None:
+            reason = f"the flow {asker.name} or its step {asker.step!r} does not exist any more"
+            row.works = [
+                NewWork(
+                    f"flow:{asker.name}",
+                    item.lanes[0],
+                    item.lanes[1:],
+                    item.generation,
+                    asker.step,
+                    config=item.config,
+                    state="held",
+                    reason=reason,
+                )
+            ]
+        return row
+
+    def _asker(self, item: Item) -> _Asker:
+        name, _, step = item.step.partition("/")
+        return _Asker(self._flows.get(name), name, step)
+
+    async def _rejected(self, item: Item, message: Message, error: MessageRejected) -> None:
+        policy = self.config.on_rejected
+        number = item.attempts + 1
+        if policy == "retry" and not error.final and number < self.config.retry.attempts:
+            item.attempts = number
+            until = time.time() + wait_before(number, self.config.retry)
+            mark = Mark(item.id, "waiting", _now(), number, int(until * 1_000_000), str(error), error.answer)
+            await self.commit_surely(Write(marks=[mark], attempts=[Attempt(item.id, number, _now(), error.code, str(error))]))
+            self._follower.failed(item, f"connection {self.connection}", error, number, final=False)
+            self.lanes.wait(item, until)
+        elif policy == "hold":
+            await self._hold(item, error)
+        else:
+            await self._give_up(item, message, error, "skipped" if policy == "skip" else "quarantined")
+
+    async def _hold(self, item: Item, error: MessageRejected) -> None:
+        item.attempts += 1
+        mark = Mark(item.id, "held", _now(), item.attempts, reason=str(error), answer=error.answer)
+        await self.commit_surely(
+            Write(marks=[mark], attempts=[Attempt(item.id, item.attempts, _now(), error.code, str(error))])
+        )
+        self._follower.failed(item, f"connection {self.connection}", error, item.attempts)
+        self.lanes.hold(item)
+
+    async def _doubtful(self, item: Item, message: Message, error: DoubtfulSend) -> None:
+        await self._give_up(item, message, error, "unknown")
+
+    async def _give_up(self, item: Item, message: Message, error: HubError, state: str) -> None:
+        """The message ends here; its lane goes on, and a flow that asked hears of it."""
+        at, number = _now(), item.attempts + 1
+        answer = error.answer if isinstance(error, MessageRejected) else None
+        reason = f"connection {self.connection}: {error}"
+        write = Write(
+            marks=[Mark(item.id, state, at, number, reason=reason, answer=answer)],
+            attempts=[Attempt(item.id, number, at, error.code, reason)],
+        )
+        asker = self._asker(item)
+        if item.origin is not None:
+            write.answered.append(Answered(item.origin, at, "quarantined", f"its question was not answered: {reason}"))
+        if asker.name and state != "skipped":
+            write.messages += await self._follower.failure(asker.name, asker.step, error, message, item)
+        await self.commit_surely(write)
+        self.last_error = str(error)
+        self.lanes.finish(item)
+        self._follower.failed(item, f"connection {self.connection}", error, number)
+
+
+def _code_of(answer: Message | None) -> str | None:
+    return answer.headers.get("answer") if answer is not None else None
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,47 @@
+"""When to try again: waits that double, with jitter, and a breaker for a connection that is down."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from hub.connector import Retry
+
+
+def wait_before(attempt: int, retry: Retry) -> float:
+    """Seconds before the try after this attempt (from 1): doubling, at most `retry.most`, less up to a quarter by chance."""
+    full = min(retry.most, retry.first * 2.0 ** min(attempt - 1, 40))
+    return full * (1 - random.random() / 4)  # noqa: S311 - spreads load, guards nothing
+
+
+@dataclass(slots=True)
+class Breaker:
+    """One for each connection: while it is open nothing is tried; then one message is, and its fate decides."""
+
+    retry: Retry
+    failures: int = 0
+    """In a row."""
+    open_until: float = 0.0
+    reason: str = ""
+
+    @property
+    def down(self) -> bool:
+        return self.failures > 0
+
+    def may_try(self, now: float, under_way: int) -> bool:
+        """While the connection is down only one message at a time finds out whether it is up again."""
+        return now >= self.open_until and (not self.down or under_way == 0)
+
+    def failed(self, now: float, reason: str, retry_after: float | None = None) -> float:
+        """Returns when the next try may be."""
+        self.failures += 1
+        wait = wait_before(self.failures, self.retry)
+        self.open_until = now + (max(wait, min(retry_after, 3600.0)) if retry_after else wait)
+        self.reason = reason
+        return self.open_until
+
+    def worked(self) -> bool:
+        """True when the connection had been down."""
+        was_down = self.down
+        self.failures, self.open_until, self.reason = 0, 0.0, ""
+        return was_down

@@ -1,0 +1,153 @@
+"""What flows and connections have in common: open work taken from lanes, run side by side, never two of a key."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+
+import structlog
+
+from hub.bus.journal import Journal
+from hub.bus.lanes import Item, Lanes, Need
+from hub.errors import NotFound, StoreBroken, StoreFull
+from hub.store.reader import Reader
+from hub.store.rows import OpenWork, Write
+
+log = structlog.get_logger(__name__)
+
+
+class Target(ABC):
+    """One flow, or one connection that sends."""
+
+    def __init__(self, name: str, journal: Journal, reader: Reader, parallel: int, lanes: Lanes | None = None) -> None:
+        self.name = name
+        self.journal = journal
+        self.reader = reader
+        self.parallel = parallel
+        self.lanes = lanes or Lanes()
+        self.running: set[asyncio.Task[None]] = set()
+        self._loading: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self.open = False
+
+    def start(self, highest: int) -> None:
+        """Begins with what the journal has."""
+        self.lanes.recover(highest)
+        self.open = True
+        self.pump()
+
+    def offer(self, item: Item) -> None:
+        self.lanes.offer(item)
+        if self.open:
+            self.pump()
+
+    def close(self) -> None:
+        """Takes nothing more; what runs goes on to its end."""
+        self.open = False
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def drain(self, timeout: float) -> None:
+        """Waits for what runs; what does not end in time is given up (and done again after a restart)."""
+        self.close()
+        tasks = self.running | self._loading
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=timeout)
+            for task in late:
+                task.cancel()
+
+    def pump(self) -> None:
+        """Starts whatever may run now."""
+        while self.open and len(self.running) < self.parallel and self.may_run():
+            item = self.lanes.take(time.time())
+            if item is None:
+                break
+            task = asyncio.get_running_loop().create_task(self._run(item))
+            self.running.add(task)
+            task.add_done_callback(self._ran)
+        if self.open:
+            for need in self.lanes.needs():
+                self._load(need)
+            self._set_timer()
+
+    def may_run(self) -> bool:
+        return True
+
+    def next_time(self) -> float | None:
+        """When something that waits for a time may go on."""
+        return self.lanes.next_time()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if (moment := self.next_time()) is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, moment - time.time()) + 0.001, self.pump)
+
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        self.running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, StoreBroken):
+            log.error("work stopped unexpectedly", target=self.name, error=type(error).__name__)
+        self.pump()
+
+    async def _run(self, item: Item) -> None:
+        while True:
+            try:
+                await self.handle(item)
+                return
+            except StoreFull:
+                await asyncio.sleep(1.0)  # the disk is full: nothing is lost, everything waits
+            except NotFound as error:
+                log.error("a message cannot be read", target=self.name, message=item.message, reason=str(error))
+                self.lanes.hold(item)
+                return
+
+    async def commit_surely(self, write: Write) -> None:
+        """Commits what has happened already: on a full disk it waits for space, for it cannot be undone."""
+        while True:
+            try:
+                await self.journal.commit(write)
+                return
+            except StoreFull:
+                await asyncio.sleep(1.0)
+
+    @abstractmethod
+    async def handle(self, item: Item) -> None:
+        """Does one work to its end and tells the lanes: finish, wait or hold."""
+
+    def _load(self, need: Need) -> None:
+        task = asyncio.get_running_loop().create_task(self._read(need))
+        self._loading.add(task)
+        task.add_done_callback(self._loading.discard)
+
+    async def _read(self, need: Need) -> None:
+        try:
+            if need.lane is None:
+                rows = await self.reader.open_work(self.name, need.after, need.limit)
+            else:
+                rows = await self.reader.open_work_of_lane(self.name, need.lane, need.after, need.limit)
+        except Exception as error:
+            log.error("open work cannot be read", target=self.name, error=type(error).__name__)
+            self.lanes.failed_to_load(need)
+            await asyncio.sleep(1.0)
+        else:
+            self.lanes.loaded(need, [_item(row) for row in rows])
+        self.pump()
+
+
+def _item(row: OpenWork) -> Item:
+    return Item(
+        row.id,
+        row.seq,
+        row.message,
+        (row.lane, *row.also),
+        row.generation,
+        row.attempts,
+        row.next_at / 1_000_000,
+        row.step,
+        row.origin,
+        row.config,
+        held=row.state == "held",
+        doubtful=row.state == "working",
+    )

@@ -1,0 +1,103 @@
+"""The command `hub`.  Each command is loaded when it is called, so that starting one costs little.
+
+0 ok · 1 findings or failed cases · 2 usage or configuration · 3 finished, some items failed
+4 cannot reach hub, store or partner · 5 refused · 130 interrupted
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import click
+
+OK, FINDINGS, USAGE, SOME_FAILED, UNREACHABLE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+
+CORE: dict[str, tuple[str, str]] = {
+    "check": ("hub.cli.check:check", "Everything wrong with configuration, mappings and profiles, at once."),
+    "explain": ("hub.cli.explain:explain", "What an error code means and what to do."),
+    "init": ("hub.cli.init:init", "A clinic file, key and folders to start from."),
+    "messages": ("hub.cli.messages:messages", "The journal: list and show messages."),
+    "new": ("hub.cli.new:new", "Begin a connector of your own, with its tests."),
+    "plugins": ("hub.cli.plugins:plugins", "What is installed, and what it brings."),
+    "replay": ("hub.cli.replay:replay", "Do messages again."),
+    "run": ("hub.cli.run:run", "Run the hub."),
+    "show": ("hub.cli.show:show", "What a file says: HL7 v2, X12, benefits."),
+    "status": ("hub.cli.status:status", "Connections, flows, backlog, last error."),
+    "test": ("hub.cli.test:test", "Run the cases of mappings and flows."),
+    "trace": ("hub.cli.trace:trace", "The timeline of a message, patient or appointment."),
+    "try": ("hub.cli.try_flow:try_flow", "Each step's output for one message; nothing is kept or sent."),
+}
+"""Name to where it is and what it does."""
+
+PLUGIN_COMMANDS = "clinic_hub.commands"
+"""Entry-point group of commands that connectors and plugins bring."""
+
+
+def _plugin_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=PLUGIN_COMMANDS)}
+
+
+class Hub(click.Group):
+    """Loads commands when they are asked for."""
+
+    # ruff: noqa: ARG002 - the signatures are click's
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*CORE, *_plugin_points()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in CORE:
+            module, _, name = CORE[cmd_name][0].partition(":")
+            command: click.Command = getattr(importlib.import_module(module), name)
+            return command
+        point = _plugin_points().get(cmd_name)
+        return point.load() if point is not None else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        points = _plugin_points()
+        rows = [(name, help) for name, (_, help) in CORE.items()]
+        rows += [(name, point.load().get_short_help_str(100)) for name, point in points.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(rows))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise click.UsageError(error.message + hint, ctx) from None
+
+
+@click.command(cls=Hub, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="clinic-hub")
+def hub() -> None:
+    """Clinic Hub: the integration hub of a clinic."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Runs a command and turns whatever happens into words and an exit code; no traceback reaches a person."""
+    try:
+        code = hub.main(args=arguments, prog_name="hub", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE)
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(OK)
+    except Exception as error:
+        from hub.cli.output import fail
+
+        sys.exit(fail(error))
+    sys.exit(code if isinstance(code, int) else OK)

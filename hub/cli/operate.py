@@ -1,0 +1,67 @@
+"""Asking a hub: the running one over its control socket, else its store at rest, under the store's lock."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from pathlib import Path
+from typing import Any
+
+from hub.errors import HubError, NotFound, Refused, StoreError, Unreachable
+
+_ERRORS: dict[str, type[HubError]] = {"not_found": NotFound, "refused": Refused, "store": StoreError}
+TIMEOUT = 60.0
+
+
+def operate(config: str, operation: str, params: dict[str, Any]) -> Any:
+    """The result of an operation; raises what it raised."""
+    from hub.clinic import load_clinic
+    from hub.console.api import socket_path
+    from hub.store.opening import store_path
+
+    clinic = load_clinic(Path(config))
+    path = socket_path(store_path(clinic.settings.store, clinic.settings.folder))
+    if path.exists() and (answer := _ask_running(path, operation, params)) is not _NOBODY:
+        return answer
+    return asyncio.run(_ask_at_rest(clinic, operation, params))
+
+
+_NOBODY = object()
+
+
+def _actor() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def _ask_running(path: Path, operation: str, params: dict[str, Any]) -> Any:
+    import httpx2 as httpx
+
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=TIMEOUT) as client:
+            response = client.post(f"http://hub/api/v1/{operation}", json=params, headers={"X-Actor": _actor()})
+    except httpx.ConnectError:
+        return _NOBODY  # the socket was left by a hub that is gone
+    except httpx.HTTPError as error:
+        raise Unreachable(f"the running hub does not answer on {path}: {type(error).__name__}") from None
+    body = response.json()
+    if response.is_success:
+        return body["result"]
+    raise _ERRORS.get(body.get("kind", ""), HubError)(body["text"], code=body["code"], help=body.get("help"))
+
+
+async def _ask_at_rest(clinic: Any, operation: str, params: dict[str, Any]) -> Any:
+    from hub.bus.core import open_core
+    from hub.bus.operations import Operations
+    from hub.store.opening import store_path
+
+    path = store_path(clinic.settings.store, clinic.settings.folder)
+    if not path.exists():
+        raise Unreachable(f"there is no store at {path} yet; `hub run` makes it", code="STO-011")
+    core = open_core(clinic)
+    try:
+        return await Operations(core).run(operation, params, _actor())
+    finally:
+        await core.close()

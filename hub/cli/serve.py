@@ -1,0 +1,63 @@
+"""A hub in this process, from start to stop, with its control socket and signals."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import Any
+
+import structlog
+
+from hub import logs
+from hub.bus.hub import Hub
+from hub.bus.operations import Operations
+from hub.cli import OK, UNREACHABLE
+from hub.cli.output import say
+from hub.clinic import Clinic
+from hub.console.api import ControlSocket
+
+log = structlog.get_logger(__name__)
+
+
+def serve(clinic: Clinic) -> int:
+    """Runs until a signal, or until the store breaks."""
+    logs.configure(clinic.settings.log.level, clinic.settings.log.format)
+    try:
+        import uvloop
+    except ImportError:  # Windows: the same on the standard event loop
+        return asyncio.run(_serve(clinic))
+    return uvloop.run(_serve(clinic))
+
+
+async def _serve(clinic: Clinic) -> int:
+    started = time.monotonic()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    hub = Hub(clinic)
+    await hub.start()
+    control = ControlSocket(hub, Operations(hub.core, hub))
+    try:
+        await control.open()
+        say(f"ready in {time.monotonic() - started:.1f} s: {', '.join(_places(hub)) or 'no connections'}")
+        hub.failed.add_done_callback(lambda _: stop.set())
+        await stop.wait()
+    finally:
+        await control.close()
+        await hub.stop()
+    if hub.failed.done():
+        say(f"stopped: {hub.failed.result()}")
+        return UNREACHABLE
+    say("stopped")
+    return OK
+
+
+def _places(hub: Hub) -> list[str]:
+    def place(name: str, connection: Any) -> str:
+        port = getattr(connection, "port", None)
+        return f"{name} ({connection.config.host}:{port})" if port is not None else name
+
+    sources = [place(name, source) for name, source in hub.sources.items()]
+    return [*sources, *(name for name in hub.clinic.settings.connections if name not in hub.sources)]

@@ -1,0 +1,49 @@
+"""`hub show`: what a file says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hub.cli.options import json_option
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@json_option
+def show(files: tuple[Path, ...], as_json: bool) -> int:
+    """What files say: HL7 v2 with field names, X12 with findings, a 271 as a benefits card.
+
+    Exit 1 when something is wrong with one of them.
+    """
+    from hub.cli.output import print_json
+    from hub.cli.show_text import show_hl7, show_x12
+    from hub.formats.describe import describe
+
+    bad = 0
+    for file in files:
+        found = describe(_read(file))
+        bad += _has_errors(found)
+        if as_json:
+            print_json({"file": str(file), **found})
+        elif found["format"] == "hl7v2":
+            show_hl7(file, found, _read(file))
+        else:
+            show_x12(file, found)
+    return 1 if bad else 0
+
+
+def _read(file: Path) -> bytes:
+    from hub.errors import NotFound
+
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise NotFound(f"cannot read {file}: {error.strerror}", code="CLI-006") from None
+
+
+def _has_errors(found: dict[str, Any]) -> bool:
+    findings = [*found["findings"], *(f for m in found.get("messages", []) for f in m["findings"])]
+    return any(finding["level"] == "error" for finding in findings)

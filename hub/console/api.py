@@ -1,0 +1,131 @@
+"""The API of a running hub: `POST /api/v1/OPERATION` with JSON parameters, so that no patient data is ever in a URL.
+
+It answers on a Unix socket beside the store that only the owner of the store may open; who that is, the operating system
+knows, and the audit is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from hub.bus.hub import Hub
+from hub.bus.operations import Operations
+from hub.errors import HubError, NotFound, Refused, StoreError
+
+log = structlog.get_logger(__name__)
+
+LONGEST_PATH = 100
+"""Characters of a Unix socket's path that all systems take."""
+LARGEST_REQUEST = 1024 * 1024
+
+
+def socket_path(store: Path) -> Path:
+    """Beside the store, unless that path is too long for a socket."""
+    beside = store.with_name(store.name + ".sock")
+    if len(str(beside)) <= LONGEST_PATH:
+        return beside
+    digest = hashlib.blake2b(str(beside.resolve()).encode(), digest_size=8).hexdigest()
+    return Path(tempfile.gettempdir()) / f"clinic-hub-{os.getuid()}-{digest}.sock"
+
+
+def build_app(hub: Hub, operations: Operations) -> Starlette:
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"alive": True})
+
+    async def readyz(_: Request) -> Response:
+        return JSONResponse({"ready": hub.ready}, status_code=200 if hub.ready else 503)
+
+    async def operate(request: Request) -> Response:
+        try:
+            params = await _params(request)
+            actor = request.headers.get("x-actor", "unknown")[:100]
+            result = await operations.run(request.path_params["operation"], params, actor)
+        except HubError as error:
+            return _failure(error)
+        except Exception as error:  # the caller learns that it failed; what it was about may hold patient data
+            log.error("an operation failed", error=type(error).__name__)
+            return JSONResponse(
+                {"code": "BUG-001", "text": f"the operation failed with {type(error).__name__}"}, status_code=500
+            )
+        return JSONResponse({"result": result})
+
+    routes = [
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/api/v1/{operation:path}", operate, methods=["POST"]),
+    ]
+    return Starlette(routes=routes)
+
+
+async def _params(request: Request) -> dict[str, Any]:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_REQUEST:
+            raise Refused("the request is too long", code="CLI-004")
+    try:
+        params = json.loads(body or b"{}")
+    except ValueError:
+        raise Refused("the parameters are no JSON", code="CLI-004") from None
+    if not isinstance(params, dict):
+        raise Refused("the parameters are no JSON object", code="CLI-004")
+    return params
+
+
+def _failure(error: HubError) -> Response:
+    kinds = ((NotFound, "not_found", 404), (Refused, "refused", 409), (StoreError, "store", 503))
+    kind, status = next(((name, status) for cls, name, status in kinds if isinstance(error, cls)), ("error", 400))
+    return JSONResponse({"code": error.code, "text": str(error), "kind": kind, "help": error.help}, status_code=status)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own idea of signals: the hub decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class ControlSocket:
+    """Serves the API while the hub runs."""
+
+    def __init__(self, hub: Hub, operations: Operations) -> None:
+        self.path = socket_path(hub.core.store.path)
+        config = uvicorn.Config(build_app(hub, operations), log_config=None, lifespan="off", access_log=False)
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+        self._socket: socket.socket | None = None
+
+    async def open(self) -> None:
+        self.path.unlink(missing_ok=True)  # left by a hub that was killed; the lock of the store says that none is running
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            self._socket.bind(str(self.path))
+        finally:
+            os.umask(before)
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]), name="control socket")
+        while not self._server.started and not self._task.done():  # noqa: ASYNC110 - uvicorn has no event to wait for
+            await asyncio.sleep(0.005)
+
+    async def close(self) -> None:
+        self._server.should_exit = True
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=3.0)
+        self.path.unlink(missing_ok=True)

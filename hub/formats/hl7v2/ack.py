@@ -1,0 +1,111 @@
+"""Acknowledgements (chapter 2, section 2.9): made for what comes in, read from what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from hub.errors import MessageUnusable
+from hub.formats.hl7v2.escapes import Separators, escape
+from hub.formats.hl7v2.message import Hl7
+from hub.message import new_id
+
+TABLE_0357 = {
+    "0": "Message accepted",
+    "100": "Segment sequence error",
+    "101": "Required field missing",
+    "102": "Data type error",
+    "103": "Table value not found",
+    "200": "Unsupported message type",
+    "201": "Unsupported event code",
+    "202": "Unsupported processing id",
+    "203": "Unsupported version id",
+    "204": "Unknown key identifier",
+    "205": "Duplicate key identifier",
+    "206": "Application record locked",
+    "207": "Application internal error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a message is answered negatively, for the ERR segment.  The text holds no patient data."""
+
+    code: str
+    """HL7 table 0357."""
+    location: str = ""
+    """Segment and field: `MSH-10`."""
+    text: str = ""
+
+
+def acknowledge(request: Hl7, code: str, fault: Fault | None = None, *, now: datetime | None = None) -> bytes:
+    """The acknowledgement of a message: AA, AE, AR (original mode) or CA, CE, CR (enhanced mode).
+
+    Separators, version, processing id and charset are the sender's; its address and ours are swapped whole.
+    """
+    separators = request.separators
+    msh = request.segments[0].fields(separators.field)
+
+    def field(number: int) -> str:
+        return msh[number - 1] if number <= len(msh) else ""
+
+    version = (request.get("MSH-12.1") or "2.3").strip()
+    trigger = request.get("MSH-9.2")
+    c = separators.component
+    kind = "ACK" if not trigger else f"ACK{c}{trigger}" + (f"{c}ACK" if _at_least(version, "2.5") else "")
+    header = ["MSH", field(2), field(5), field(6), field(3), field(4)]
+    header += [_timestamp(now), "", kind, new_id(), field(11) or "P", field(12) or version]
+    if field(18):
+        header += ["", "", "", "", "", field(18)]
+    msa = ["MSA", code, field(10)]
+    if fault and fault.text and not _at_least(version, "2.7"):
+        msa.append(escape(fault.text, separators))
+    lines = [separators.field.join(header), separators.field.join(msa)]
+    if fault:
+        lines.append(_err(fault, version, separators))
+    return ("\r".join(lines) + "\r").encode(request.encoding, errors="replace")
+
+
+def _timestamp(now: datetime | None) -> str:
+    return (now or datetime.now(UTC).astimezone()).strftime("%Y%m%d%H%M%S%z")
+
+
+def _at_least(version: str, wanted: str) -> bool:
+    def numbers(text: str) -> list[int]:
+        return [int(part) if part.isdigit() else 0 for part in text.split(".")]
+
+    return numbers(version) >= numbers(wanted)
+
+
+def _err(fault: Fault, version: str, separators: Separators) -> str:
+    """ERR by version: one coded field to 2.4, ERR-2 to ERR-8 from 2.5."""
+    f, c, s = separators.field, separators.component, separators.subcomponent
+    segment, _, number = fault.location.partition("-")
+    words = TABLE_0357.get(fault.code, "")
+    if not _at_least(version, "2.5"):
+        return f"ERR{f}{segment}{c}1{c}{number}{c}{fault.code}{s}{words}{s}HL70357"
+    location = f"{segment}{c}1{c}{number}" if segment else ""
+    return f.join(["ERR", "", location, f"{fault.code}{c}{words}{c}HL70357", "E", "", "", "", escape(fault.text, separators)])
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """What a partner answered."""
+
+    code: str
+    """MSA-1."""
+    control_id: str
+    """MSA-2: the MSH-10 of the message it answers."""
+    text: str = ""
+    """Error codes of table 0357 and MSA-3, shortened; free text of the partner may hold patient data, so it stays out of
+    logs."""
+
+
+def read_acknowledgement(frame: bytes) -> Acknowledgement:
+    """Raises MessageUnusable when the frame is no acknowledgement."""
+    message = Hl7(frame)
+    code = message.get("MSA-1")
+    if not code:
+        raise MessageUnusable("the answer has no MSA-1, so it is no acknowledgement", code="HL7-110")
+    errors = message.get_all("ERR[*]-3.1") or message.get_all("ERR[*]-1.4.1")
+    return Acknowledgement(code.strip().upper(), message.get("MSA-2") or "", " ".join(errors)[:80])

@@ -1,0 +1,129 @@
+"""HL7 v2 as a format of the hub: what a message is filed under, and how mappings read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hub.errors import MessageUnusable
+from hub.format import Fields, Format, Keys
+from hub.formats.hl7v2 import paths
+from hub.formats.hl7v2.message import Group, Hl7
+from hub.message import Message
+
+NOT_FOR_MATCHING = frozenset({"SS", "SSN", "DL", "PPN"})
+"""Identifier types (table 0203) that are no chart numbers: social security, driver's licence, passport."""
+
+
+class Hl7Fields:
+    """A message or a group of it, opened for a mapping."""
+
+    __slots__ = ("_view",)
+
+    def __init__(self, view: Hl7 | Group) -> None:
+        self._view = view
+
+    def get(self, path: str) -> str | None:
+        return self._view.get(path)
+
+    def get_all(self, path: str) -> list[str]:
+        return self._view.get_all(path)
+
+    def each(self, scope: str) -> Iterator[Fields]:
+        """Groups by segment (`IN1`), or the repetitions of a field (`PID-3`), read as `1`, `4.1`, `5`."""
+        if "-" not in scope:
+            for group in self._view.each(scope):
+                yield Hl7Fields(group)
+            return
+        parsed = paths.parse(scope)
+        hl7 = self._view if isinstance(self._view, Hl7) else self._view.message
+        count = sum(len((hl7._field(s, parsed.field)).split(hl7.separators.repetition)) for s in self._segments(parsed.segment))  # noqa: SLF001
+        for repetition in range(1, count + 1):
+            yield Repetition(self._view, scope, repetition)
+
+    def _segments(self, segment: str) -> list[Any]:
+        return [s for s in self._view.segments if s.id == segment][:1]
+
+
+class Repetition:
+    """One repetition of a field; paths are components: `1`, `4.1`."""
+
+    __slots__ = ("_field", "_number", "_view")
+
+    def __init__(self, view: Hl7 | Group, field: str, number: int) -> None:
+        self._view, self._field, self._number = view, field, number
+
+    def get(self, path: str) -> str | None:
+        return self._view.get(self._whole(path))
+
+    def get_all(self, path: str) -> list[str]:
+        return self._view.get_all(self._whole(path))
+
+    def _whole(self, path: str) -> str:
+        return f"{self._field}[{self._number}].{path}" if path[:1].isdigit() else path
+
+    def each(self, scope: str) -> Iterator[Fields]:  # noqa: ARG002 - a repetition has no groups
+        return iter(())
+
+
+class Hl7Format(Format):
+    """HL7 v2, all versions."""
+
+    name = "hl7v2"
+
+    def keys(self, body: bytes, headers: Mapping[str, str]) -> Keys:
+        try:
+            message = Hl7(body, headers.get("charset"))
+        except MessageUnusable:
+            return Keys(findings=("not HL7 v2",))
+        return _keys(message, headers.get("authority", ""), headers.get("ordering_path", ""))
+
+    def open(self, message: Message) -> Fields:
+        return Hl7Fields(Hl7(message.body, message.headers.get("charset")))
+
+    def path_error(self, path: str) -> str | None:
+        if path.replace(".", "").isdigit():
+            return None  # a component of the repetition a rule is in
+        try:
+            paths.parse(path)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def scope_error(self, scope: str) -> str | None:
+        if "-" in scope:
+            return self.path_error(scope)
+        return None if len(scope) == 3 and scope.isalnum() else f"{scope!r} is no segment; one looks like IN1 or PID-3"
+
+
+def _keys(message: Hl7, authority: str, ordering_path: str) -> Keys:
+    control_id = message.control_id
+    parts = [message.get("MSH-3") or "", message.get("MSH-4") or "", control_id]
+    own = ordering_path and message.get(ordering_path)
+    return Keys(
+        type=message.type,
+        control_id=control_id,
+        duplicate_key="\x1f".join(parts) if control_id.strip() else "",
+        patient=_unique(message.get_all("PID[*]-3[*].1") + message.get_all("MRG[*]-1[*].1")),
+        appointment=_unique([message.get("SCH-2.1"), message.get("SCH-1.1")]),
+        member=_unique(message.get_all("IN1[*]-36.1") + message.get_all("IN1[*]-49.1")),
+        ordering=[own] if own else _charts(message, authority),
+        findings=tuple(message.findings),
+    )
+
+
+def _charts(message: Hl7, authority: str) -> list[str]:
+    """Authority and id of every chart a message is about: one, or for a merge all that take part."""
+    charts = []
+    for path in ("PID", "MRG"):
+        number = 3 if path == "PID" else 1
+        for segment in message.occurrences(path):
+            index = message.occurrences(path).index(segment) + 1
+            base = f"{path}[{index}]-{number}"
+            if value := message.get(f"{base}.1"):
+                charts.append(f"{message.get(f'{base}.4.1') or authority}|{value}")
+    return _unique(charts)
+
+
+def _unique(values: list[str | None] | list[str]) -> list[str]:
+    return list(dict.fromkeys(value.strip() for value in values if value and value.strip() and value != '""'))

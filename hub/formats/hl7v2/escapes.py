@@ -1,0 +1,99 @@
+r"""Escape sequences (HL7 v2 chapter 2, section 2.7): `\F\ \S\ \T\ \R\ \E\ \Xhh\ \.br\` and their kin.
+
+Nothing is ever lost: a sequence nobody knows, or an escape character without its partner, stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+
+class Separators(NamedTuple):
+    """MSH-1 and MSH-2."""
+
+    field: str = "|"
+    component: str = "^"
+    repetition: str = "~"
+    escape: str = "\\"
+    subcomponent: str = "&"
+
+
+@lru_cache(maxsize=64)
+def _pattern(escape: str) -> re.Pattern[str]:
+    e = re.escape(escape)
+    return re.compile(f"{e}([^{e}\r\n]*){e}" if escape != "]" else r"\]([^\]\r\n]*)\]")
+
+
+def unescape(text: str, separators: Separators, encoding: str = "utf-8") -> str:
+    """What a person reads."""
+    escape = separators.escape
+    if not escape or escape not in text:
+        return text
+    meanings = {
+        "F": separators.field,
+        "S": separators.component,
+        "T": separators.subcomponent,
+        "R": separators.repetition,
+        "E": escape,
+        "P": "#",
+        "H": "",
+        "N": "",
+        ".br": "\n",
+    }
+    out: list[str] = []
+    position = 0
+    pattern = _pattern(escape)
+    while match := pattern.search(text, position):
+        replacement = _meaning(match[1], meanings, encoding)
+        if replacement is None:
+            # Not a sequence: the first escape character stays, and the second may begin one.
+            out.append(text[position : match.start() + 1])
+            position = match.start() + 1
+            continue
+        out.append(text[position : match.start()])
+        out.append(replacement)
+        position = match.end()
+    out.append(text[position:])
+    return "".join(out)
+
+
+def _meaning(code: str, meanings: dict[str, str], encoding: str) -> str | None:
+    if code in meanings:
+        return meanings[code]
+    if code.startswith("X") and len(code) > 1:
+        return _from_hex(code[1:], encoding)
+    if re.fullmatch(r"\.sp ?\d{0,3}", code):
+        return "\n" * max(1, int(code[3:].strip() or 1))
+    if re.fullmatch(r"\.(in|ti|sk|fi|nf|ce)[ +-]*\d{0,3}", code):
+        return " " * int(re.sub(r"\D", "", code) or 1) if code.startswith(".sk") else ""
+    return None
+
+
+def _from_hex(digits: str, encoding: str) -> str | None:
+    try:
+        data = bytes.fromhex(digits)
+    except ValueError:
+        return None
+    try:
+        return data.decode(encoding)
+    except (UnicodeDecodeError, LookupError):
+        return data.decode("latin-1")
+
+
+def escape(text: str, separators: Separators) -> str:
+    """The text as it may stand inside a component: separators and line ends as escape sequences."""
+    e = separators.escape
+    if not e:
+        return text
+    table = {
+        ord(separators.field): f"{e}F{e}",
+        ord(e): f"{e}E{e}",
+        ord("\r"): f"{e}X0D{e}",
+        ord("\n"): f"{e}.br{e}",
+    }
+    for character, letter in ((separators.component, "S"), (separators.repetition, "R"), (separators.subcomponent, "T")):
+        if character:
+            table[ord(character)] = f"{e}{letter}{e}"
+    return text.translate(table)

@@ -1,0 +1,58 @@
+"""Paths to fields: `PID-5.1`, `PID-3[2].4.2`, `PID-3[5=MR].1`, `IN1[2]-36`, `OBX[*]-5`.
+
+`SEG[n]` picks the n-th segment of that name (default 1), `-F` the field, `[r]` a repetition by number or by the value of one
+of its components, `.C` a component, `.S` a subcomponent.  Without a component the whole repetition is meant.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+_PATH = re.compile(
+    r"(?P<segment>[A-Za-z][A-Za-z0-9]{2})(?:\[(?P<occurrence>\*|\d+)\])?"
+    r"-(?P<field>\d+)(?:\[(?P<repetition>\*|\d+|\d+=[^\]]*)\])?"
+    r"(?:\.(?P<component>\d+)(?:\.(?P<subcomponent>\d+))?)?"
+)
+
+
+class Path(NamedTuple):
+    """A path taken apart; numbers count from 1, 0 means "all"."""
+
+    segment: str
+    occurrence: int
+    field: int
+    repetition: int
+    selector: tuple[int, str] | None
+    """Component number and the value it must have."""
+    component: int | None
+    subcomponent: int | None
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Path:
+    """Raises ValueError saying what a path looks like."""
+    match = _PATH.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is no HL7 path; one looks like PID-5.1, PID-3[2].4, PID-3[5=MR].1 or IN1[2]-36")
+    repetition, selector = match["repetition"] or "1", None
+    if "=" in repetition:
+        number, _, value = repetition.partition("=")
+        selector, repetition = (_positive(number, text), value), "*"
+    return Path(
+        match["segment"].upper(),
+        0 if match["occurrence"] == "*" else _positive(match["occurrence"] or "1", text),
+        _positive(match["field"], text),
+        0 if repetition == "*" else _positive(repetition, text),
+        selector,
+        _positive(match["component"], text) if match["component"] else None,
+        _positive(match["subcomponent"], text) if match["subcomponent"] else None,
+    )
+
+
+def _positive(number: str, path: str) -> int:
+    value = int(number)
+    if value < 1:
+        raise ValueError(f"{path!r}: numbers in an HL7 path count from 1")
+    return value

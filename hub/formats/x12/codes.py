@@ -1,0 +1,342 @@
+"""Code sets of the eligibility transactions: what a code is called, and for a rejection, who does what about it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+ACTIVE = frozenset({"1", "2", "3", "4"})
+ACTIVE_PENDING = "5"
+INACTIVE = frozenset({"6", "7", "8"})
+NO_ANSWER = frozenset({"U", "V"})
+
+EB01: dict[str, str] = {
+    "1": "active",
+    "2": "active_full_risk_capitation",
+    "3": "active_services_capitated",
+    "4": "active_services_capitated_to_primary_care",
+    "5": "active_pending_investigation",
+    "6": "inactive",
+    "7": "inactive_pending_eligibility_update",
+    "8": "inactive_pending_investigation",
+    "A": "co_insurance",
+    "B": "co_payment",
+    "C": "deductible",
+    "CB": "coverage_basis",
+    "D": "benefit_description",
+    "E": "exclusions",
+    "F": "limitations",
+    "G": "out_of_pocket",
+    "H": "unlimited",
+    "I": "non_covered",
+    "J": "cost_containment",
+    "K": "reserve",
+    "L": "primary_care_provider",
+    "M": "pre_existing_condition",
+    "MC": "managed_care_coordinator",
+    "N": "services_restricted_to_provider",
+    "O": "not_medically_necessary",
+    "P": "benefit_disclaimer",
+    "Q": "second_opinion_required",
+    "R": "other_or_additional_payer",
+    "S": "prior_history",
+    "T": "card_reported_lost",
+    "U": "contact_payer",
+    "V": "cannot_process",
+    "W": "other_source_of_data",
+    "X": "health_care_facility",
+    "Y": "spend_down",
+}
+"""Eligibility or benefit information (data element 1390)."""
+
+RELATIONSHIP: dict[str, str] = {
+    "18": "self",
+    "01": "spouse",
+    "19": "child",
+    "20": "employee",
+    "21": "unknown",
+    "34": "other_adult",
+    "39": "organ_donor",
+    "53": "life_partner",
+    "G8": "other",
+}
+"""Individual relationship (data element 1069)."""
+
+PERIOD_VISIT = "27"
+PERIOD_REMAINING = "29"
+
+MEDICARE = frozenset({"MA", "MB"})
+ADVANTAGE = frozenset({"HN", "HM", "PR", "PS", "IN"})
+"""EB04 of an `EB*R` by which Medicare names a plan that has taken its place."""
+
+FOLLOW_UP: dict[str, str] = {
+    "C": "please correct and resubmit",
+    "N": "resubmission not allowed",
+    "P": "please resubmit the original transaction",
+    "R": "resubmission allowed",
+    "S": "do not resubmit; sent to a third party",
+    "W": "please wait 30 days and resubmit",
+    "X": "please wait 10 days and resubmit",
+    "Y": "do not resubmit; the payer will answer later",
+}
+"""Follow-up action (data element 889)."""
+
+
+class Rejection(NamedTuple):
+    """What one AAA03 means to people."""
+
+    text: str
+    outcome: str
+    """Which visit outcome it leads to."""
+    who: str
+    action: str
+
+
+_COMPARE = "Compare {what} with the insurance card, correct, check again."
+_PROVIDER = "The payer does not accept how we are named. IT checks NPI and enrolment with this payer."
+
+AAA: dict[str, Rejection] = {
+    "04": Rejection(
+        "Authorized Quantity Exceeded",
+        "unclear",
+        "it",
+        "Too many inquiries in one file for this payer. IT sends fewer at once.",
+    ),
+    "15": Rejection(
+        "Required Application Data Missing",
+        "unclear",
+        "coordinator",
+        "The payer needs more to find this patient. Complete name, birth date and member id, check again.",
+    ),
+    "33": Rejection("Input Errors", "unclear", "it", "The payer could not read the inquiry. IT looks at the message."),
+    "35": Rejection(
+        "Out of Network", "unclear", "coordinator", "The payer says we are out of network for this patient. Call the payer."
+    ),
+    "41": Rejection(
+        "Authorization/Access Restrictions",
+        "unclear",
+        "it",
+        "We may not ask this payer. IT checks the enrolment with the clearinghouse.",
+    ),
+    "42": Rejection(
+        "Unable to Respond at Current Time",
+        "payer_unavailable",
+        "hub",
+        "The payer is not answering. Nothing is wrong with the data; the hub asks again.",
+    ),
+    "43": Rejection("Invalid/Missing Provider Identification", "unclear", "it", _PROVIDER),
+    "44": Rejection("Invalid/Missing Provider Name", "unclear", "it", _PROVIDER),
+    "45": Rejection("Invalid/Missing Provider Specialty", "unclear", "it", _PROVIDER),
+    "46": Rejection("Invalid/Missing Provider Phone Number", "unclear", "it", _PROVIDER),
+    "47": Rejection("Invalid/Missing Provider State", "unclear", "it", _PROVIDER),
+    "48": Rejection("Invalid/Missing Referring Provider Identification Number", "unclear", "it", _PROVIDER),
+    "49": Rejection(
+        "Provider is Not Primary Care Physician",
+        "unclear",
+        "coordinator",
+        "The payer has another primary care physician on file. Ask the patient to change it, or call the payer.",
+    ),
+    "50": Rejection(
+        "Provider Ineligible for Inquiries", "unclear", "it", "We are not enrolled to ask this payer. IT enrols the provider."
+    ),
+    "51": Rejection("Provider Not on File", "unclear", "it", "The payer does not know our provider. IT enrols the provider."),
+    "52": Rejection(
+        "Service Dates Not Within Provider Plan Enrollment",
+        "unclear",
+        "it",
+        "Our enrolment with this payer does not cover the day of the visit. IT checks it.",
+    ),
+    "53": Rejection(
+        "Inquired Benefit Inconsistent with Provider Type",
+        "unclear",
+        "it",
+        "The payer does not answer this service type for our kind of provider. IT changes the service type in the payer list.",
+    ),
+    "54": Rejection(
+        "Inappropriate Product/Service ID Qualifier",
+        "unclear",
+        "it",
+        "The payer does not take this kind of procedure code. IT looks at the message.",
+    ),
+    "55": Rejection(
+        "Inappropriate Product/Service ID",
+        "unclear",
+        "it",
+        "The payer does not take this procedure code. IT looks at the message.",
+    ),
+    "56": Rejection(
+        "Inappropriate Date",
+        "unclear",
+        "coordinator",
+        "The payer does not answer for this day. Check again nearer to the visit.",
+    ),
+    "57": Rejection(
+        "Invalid/Missing Date(s) of Service",
+        "unclear",
+        "it",
+        "The payer could not use the date of the visit. IT looks at the message.",
+    ),
+    "58": Rejection("Invalid/Missing Date-of-Birth", "mismatch", "coordinator", _COMPARE.format(what="the birth date")),
+    "60": Rejection(
+        "Date of Birth Follows Date(s) of Service", "mismatch", "coordinator", _COMPARE.format(what="the birth date")
+    ),
+    "61": Rejection(
+        "Date of Death Precedes Date(s) of Service",
+        "unclear",
+        "coordinator",
+        "The payer has a date of death before the visit. Compare the patient's data, call the payer.",
+    ),
+    "62": Rejection(
+        "Date of Service Not Within Allowable Inquiry Period",
+        "unclear",
+        "coordinator",
+        "The payer does not answer for a day so far away. Check again nearer to the visit.",
+    ),
+    "63": Rejection(
+        "Date of Service in Future",
+        "unclear",
+        "coordinator",
+        "The payer does not answer for a future day. Check again on the day of the visit.",
+    ),
+    "64": Rejection("Invalid/Missing Patient ID", "not_found", "coordinator", _COMPARE.format(what="the member id")),
+    "65": Rejection("Invalid/Missing Patient Name", "mismatch", "coordinator", _COMPARE.format(what="the name")),
+    "66": Rejection("Invalid/Missing Patient Gender Code", "mismatch", "coordinator", _COMPARE.format(what="the sex")),
+    "67": Rejection("Patient Not Found", "not_found", "coordinator", _COMPARE.format(what="name, birth date and member id")),
+    "68": Rejection(
+        "Duplicate Patient ID Number", "unclear", "coordinator", "The payer has this patient twice. Call the payer."
+    ),
+    "69": Rejection(
+        "Inconsistent with Patient's Age",
+        "unclear",
+        "coordinator",
+        "The payer does not answer this service for the patient's age. Compare the birth date, call the payer.",
+    ),
+    "70": Rejection(
+        "Inconsistent with Patient's Gender",
+        "unclear",
+        "coordinator",
+        "The payer does not answer this service for the patient's sex. Compare it, call the payer.",
+    ),
+    "71": Rejection(
+        "Patient Birth Date Does Not Match That for the Patient on the Database",
+        "mismatch",
+        "coordinator",
+        _COMPARE.format(what="the birth date"),
+    ),
+    "72": Rejection("Invalid/Missing Subscriber/Insured ID", "not_found", "coordinator", _COMPARE.format(what="the member id")),
+    "73": Rejection("Invalid/Missing Subscriber/Insured Name", "mismatch", "coordinator", _COMPARE.format(what="the name")),
+    "74": Rejection(
+        "Invalid/Missing Subscriber/Insured Gender Code", "mismatch", "coordinator", _COMPARE.format(what="the sex")
+    ),
+    "75": Rejection(
+        "Subscriber/Insured Not Found", "not_found", "coordinator", _COMPARE.format(what="name, birth date and member id")
+    ),
+    "76": Rejection(
+        "Duplicate Subscriber/Insured ID Number",
+        "unclear",
+        "coordinator",
+        "The payer has this member id twice. Call the payer.",
+    ),
+    "77": Rejection(
+        "Subscriber Found, Patient Not Found",
+        "not_found",
+        "coordinator",
+        "The payer knows the subscriber, but not this patient. Compare the patient's name, birth date and relationship with the card.",
+    ),
+    "78": Rejection(
+        "Subscriber/Insured Not in Group/Plan Identified",
+        "not_found",
+        "coordinator",
+        "The payer does not have the member in this group. Ask for the new card.",
+    ),
+    "79": Rejection(
+        "Invalid Participant Identification",
+        "payer_unavailable",
+        "it",
+        "The clearinghouse does not know this payer id, or cannot reach the payer. IT checks the payer list.",
+    ),
+    "80": Rejection(
+        "No Response Received - Transaction Terminated",
+        "payer_unavailable",
+        "hub",
+        "The payer is not answering. Nothing is wrong with the data; the hub asks again.",
+    ),
+    "97": Rejection("Invalid or Missing Provider Address", "unclear", "it", _PROVIDER),
+    "98": Rejection(
+        "Experimental Service or Procedure",
+        "unclear",
+        "coordinator",
+        "The payer calls this service experimental. Call the payer.",
+    ),
+    "T4": Rejection(
+        "Payer Name or Identifier Missing", "unclear", "it", "The payer's id is missing. IT completes the payer list."
+    ),
+}
+"""Reject reason (data element 901): meanings and actions."""
+
+OTHER_REJECTION = Rejection(
+    "Rejected by the payer", "unclear", "coordinator", "The payer gave a reason the hub has no words for. Call the payer."
+)
+
+
+def rejection(code: str) -> Rejection:
+    return AAA.get(code, OTHER_REJECTION)
+
+
+TA1_NOTES: dict[str, str] = {
+    "000": "No error",
+    "001": "The Interchange Control Number in the Header and Trailer Do Not Match",
+    "002": "This Standard as Noted in the Control Standards Identifier is Not Supported",
+    "003": "This Version of the Controls is Not Supported",
+    "004": "The Segment Terminator is Invalid",
+    "005": "Invalid Interchange ID Qualifier for Sender",
+    "006": "Invalid Interchange Sender ID",
+    "007": "Invalid Interchange ID Qualifier for Receiver",
+    "008": "Invalid Interchange Receiver ID",
+    "009": "Unknown Interchange Receiver ID",
+    "017": "Invalid Interchange Version ID Value",
+    "018": "Invalid Interchange Control Number Value",
+    "020": "Invalid Test Indicator Value",
+    "021": "Invalid Number of Included Groups Value",
+    "022": "Invalid Control Structure",
+    "023": "Improper (Premature) End-of-File (Transmission)",
+    "024": "Invalid Interchange Content",
+    "025": "Duplicate Interchange Control Number",
+}
+"""Interchange note (data element I18)."""
+
+IK3_ERRORS: dict[str, str] = {
+    "1": "Unrecognized segment ID",
+    "2": "Unexpected segment",
+    "3": "Required segment missing",
+    "4": "Loop occurs over maximum times",
+    "5": "Segment exceeds maximum use",
+    "6": "Segment not in defined transaction set",
+    "7": "Segment not in proper sequence",
+    "8": "Segment has data element errors",
+    "I4": "Implementation not used segment present",
+    "I6": "Implementation dependent segment missing",
+    "I7": "Implementation loop occurs under minimum times",
+    "I8": "Implementation segment below minimum use",
+    "I9": "Implementation dependent not used segment present",
+}
+IK4_ERRORS: dict[str, str] = {
+    "1": "Required data element missing",
+    "2": "Conditional required data element missing",
+    "3": "Too many data elements",
+    "4": "Data element too short",
+    "5": "Data element too long",
+    "6": "Invalid character in data element",
+    "7": "Invalid code value",
+    "8": "Invalid date",
+    "9": "Invalid time",
+    "10": "Exclusion condition violated",
+    "12": "Too many repetitions",
+    "13": "Too many components",
+    "I6": "Code value not used in implementation",
+    "I9": "Implementation dependent data element missing",
+    "I10": "Implementation not used data element present",
+    "I11": "Implementation too few repetitions",
+    "I12": "Implementation pattern match failure",
+    "I13": "Implementation dependent not used data element present",
+}
+"""Error codes of IK304 and IK403 (data elements 620 and 621)."""

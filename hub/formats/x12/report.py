@@ -1,0 +1,205 @@
+"""X12 for people and programs: the JSON of `hub show`, and the answer of a 271 as mappings read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hub.formats.x12 import benefits, codes
+from hub.formats.x12.acknowledgements import read_999, read_ta1
+from hub.formats.x12.eligibility import Benefit, Eligibility, Entity, Patient, Period, Rejection, read_eligibility
+from hub.formats.x12.envelope import Group, Interchange, Transaction, read
+from hub.formats.x12.tokens import Finding
+
+ELIGIBILITY = ("270", "271")
+
+
+def describe(data: bytes) -> dict[str, Any]:
+    """Everything a file says (INTERFACES section 3)."""
+    file = read(data)
+    findings = list(file.findings)
+    interchanges = [_interchange(i, findings) for i in file.interchanges]
+    return {"format": "x12", "findings": [f.as_dict() for f in findings], "interchanges": interchanges}
+
+
+def answer(data: bytes, service_types: Sequence[str] = ()) -> dict[str, Any]:
+    """The first answer in a file, flat, for mappings: what the payer says about one patient, or why it says nothing.
+
+    `service_types` are those that were asked for.
+    """
+    file = read(data)
+    findings = list(file.findings)
+    result: dict[str, Any] = {"set": None, "status": "unknown", "rejections": [], "failure": None}
+    for interchange in file.interchanges:
+        for segment in interchange.acknowledgements:
+            if (ta1 := read_ta1(segment))["code"] != "A":
+                result |= {"set": "TA1", "failure": f"The clearinghouse refused the interchange (TA1 {ta1['note']})."}
+    for transaction in file.transactions():
+        if transaction.set == "271" and transaction.readable:
+            reply = read_eligibility(transaction)
+            findings += reply.findings
+            result |= _flat_answer(reply, service_types)
+            break
+        if transaction.set == "999" and any(a.code not in ("A", "E") for a in read_999(transaction)):
+            result |= {"set": "999", "failure": "The payer refused the form of our inquiry (999)."}
+    if result["set"] is None:
+        reason = next((f.text for f in findings if f.level == "error"), "there is no 271 in it")
+        result["failure"] = f"The answer could not be read: {reason}."
+    result["findings"] = [f"{f.code}: {f.text}" for f in findings]
+    return result
+
+
+def _flat_answer(reply: Eligibility, service_types: Sequence[str]) -> dict[str, Any]:
+    rejections = [_rejection(r) for r in reply.rejections]
+    found: dict[str, Any] = {"set": "271", "failure": None, "reference": reply.reference, "rejections": rejections}
+    if not reply.patients:
+        return found | {"status": "rejected" if rejections else "unknown"}
+    patient = reply.patients[0]
+    coverage = _coverage(patient, service_types)
+    instead = benefits.plan_instead(patient)
+    coverage["rejections"] = rejections + coverage["rejections"]
+    coverage["other_payer"] = (benefits.entity_names([instead]) or [instead.plan or "another plan"])[0] if instead else None
+    if rejections:
+        coverage["status"] = "rejected"
+    chosen = [entry for entry in coverage["chosen"].values() if entry and entry["amount"] is not None]
+    coverage["chosen"]["segments"] = [segment for entry in chosen for segment in entry["segments"]]
+    return found | coverage
+
+
+def _interchange(interchange: Interchange, findings: list[Finding]) -> dict[str, Any]:
+    header = interchange.header
+    described: dict[str, Any] = {
+        "control_number": header[13],
+        "sender": header[6] or None,
+        "receiver": header[8] or None,
+        "version": header[12] or None,
+        "groups": [_group(group, findings) for group in interchange.groups],
+    }
+    if interchange.acknowledgements:
+        described["interchange_acknowledgements"] = [read_ta1(s) for s in interchange.acknowledgements]
+    return described
+
+
+def _group(group: Group, findings: list[Finding]) -> dict[str, Any]:
+    return {
+        "control_number": group.header[6],
+        "code": group.header[1],
+        "version": group.version,
+        "transactions": [_transaction(transaction, findings) for transaction in group.transactions],
+    }
+
+
+def _transaction(transaction: Transaction, findings: list[Finding]) -> dict[str, Any]:
+    described: dict[str, Any] = {"set": transaction.set, "control_number": transaction.control_number}
+    if not transaction.readable:
+        return described
+    if transaction.set in ELIGIBILITY:
+        reply = read_eligibility(transaction)
+        findings += reply.findings
+        described["rejections"] = [_rejection(r) for r in reply.rejections]
+        if transaction.set == "270":
+            described["inquiries"] = [_inquiry(patient) for patient in reply.patients]
+        else:
+            described["coverages"] = [_coverage(patient) for patient in reply.patients]
+    elif transaction.set == "999":
+        described["acknowledgements"] = [verdict.as_dict() for verdict in read_999(transaction)]
+    return described
+
+
+def _people(patient: Patient) -> dict[str, Any]:
+    payer, provider, subscriber = patient.payer.entity, patient.provider.entity, patient.subscriber
+    level = patient.level
+    return {
+        "trace_numbers": [number for _, number in level.traces or subscriber.traces],
+        "payer": {"name": payer.name or None, "id": payer.id or None},
+        "provider": {
+            "name": provider.name or None,
+            "npi": provider.id if provider.qualifier == "XX" and provider.id else None,
+            "id": provider.id or None,
+        },
+        "subscriber": {
+            **_person(subscriber.entity, subscriber.birth_date),
+            "member_id": subscriber.entity.id or None,
+            "group": benefits.group_number(patient),
+        },
+        "patient": {"relationship": patient.relationship, **_person(level.entity, level.birth_date)},
+    }
+
+
+def _person(entity: Entity, birth_date: str) -> dict[str, Any]:
+    return {"family": entity.family or None, "given": entity.given or None, "birth_date": birth_date or None}
+
+
+def _inquiry(patient: Patient) -> dict[str, Any]:
+    level = patient.level
+    return _people(patient) | {
+        "service_types": [code for asked in level.inquiries for code in asked],
+        "dates": [_date(period) for period in level.dates],
+    }
+
+
+def _coverage(patient: Patient, service_types: Sequence[str] = ()) -> dict[str, Any]:
+    return {
+        "status": benefits.status(patient, service_types),
+        **_people(patient),
+        "plan": benefits.plan_name(patient),
+        "dates": [
+            _date(period) for period in [*patient.subscriber.dates, *(patient.dependent.dates if patient.dependent else [])]
+        ],
+        "benefits": [_benefit(benefit) for benefit in patient.benefits],
+        "chosen": {
+            "co_payment": _chosen(benefits.co_payment(patient, service_types)),
+            "deductible_remaining": _chosen(benefits.deductible_remaining(patient)),
+        },
+        "rejections": [_rejection(r) for r in patient.rejections],
+    }
+
+
+def _chosen(chosen: benefits.Chosen | None) -> dict[str, Any] | None:
+    return {"amount": chosen.amount, "segments": list(chosen.segments), "why": chosen.why} if chosen else None
+
+
+def _benefit(benefit: Benefit) -> dict[str, Any]:
+    return {
+        "segment": benefit.segment,
+        "code": benefit.code,
+        "kind": codes.EB01.get(benefit.code, "unknown"),
+        "level": benefit.level or None,
+        "service_types": benefit.service_types,
+        "insurance_type": benefit.insurance_type or None,
+        "plan": benefit.plan or None,
+        "period": benefit.period or None,
+        "amount": benefit.amount or None,
+        "percent": benefit.percent or None,
+        "quantity": benefit.quantity or None,
+        "quantity_qualifier": benefit.quantity_qualifier or None,
+        "authorization": {"Y": True, "N": False}.get(benefit.authorization),
+        "in_network": {"Y": True, "N": False}.get(benefit.network),
+        "network": benefit.network or None,
+        "delivery": benefit.delivery,
+        "references": [{"qualifier": q, "value": v, "text": t or None} for q, v, t in benefit.references],
+        "dates": [_date(period) for period in benefit.dates],
+        "places": benefit.places,
+        "messages": benefit.messages,
+        "entity": _entity(benefit.entities[0]) if benefit.entities else None,
+    }
+
+
+def _entity(entity: Entity) -> dict[str, Any]:
+    return {"code": entity.code, "name": entity.name or None, "qualifier": entity.qualifier or None, "id": entity.id or None}
+
+
+def _date(period: Period) -> dict[str, Any]:
+    return {"qualifier": period.qualifier, "from": period.starts, "to": period.ends or None}
+
+
+def _rejection(rejection: Rejection) -> dict[str, Any]:
+    meaning = codes.rejection(rejection.code)
+    return {
+        "loop": rejection.loop,
+        "code": rejection.code,
+        "follow_up": rejection.follow_up,
+        "text": meaning.text,
+        "who": meaning.who,
+        "action": meaning.action,
+    }

@@ -1,0 +1,98 @@
+"""Running a mapping: a message in, one or several records or messages out.  No clock, no store, no sockets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from hub.errors import MessageUnusable
+from hub.format import Fields
+from hub.formats.dotted import DottedFields
+from hub.mapping.files import Block, Mapping
+from hub.mapping.rules import NULL, Notes
+from hub.message import Message
+from hub.records import Record
+from hub.transform import TransformContext
+
+
+@dataclass(slots=True)
+class MappingResult:
+    """What a mapping made of a message."""
+
+    records: list[Record] = field(default_factory=list)
+    values: list[dict[str, Any]] = field(default_factory=list)
+    """For formats: values by dotted path, one dict for each message to write."""
+    notes: list[tuple[str, str]] = field(default_factory=list)
+
+
+def run_mapping(mapping: Mapping, message: Message, context: TransformContext) -> MappingResult:
+    """Raises MessageUnusable saying which field is missing or wrong, never its value."""
+    fields = open_fields(mapping, message)
+    notes = Notes()
+    groups = list(fields.each(mapping.each)) if mapping.each else [fields]
+    result = MappingResult(notes=notes.found)
+    for group in groups:
+        if mapping.target_model is not None:
+            result.records.append(_record(mapping, _nested(mapping.block, group, context, notes)))
+        else:
+            result.values.append(_flat(mapping.block, group, context, notes))
+    return result
+
+
+def open_fields(mapping: Mapping, message: Message) -> Fields:
+    if mapping.source_format is not None:
+        if message.format != mapping.source:
+            raise MessageUnusable(
+                f"the mapping {mapping.name} reads {mapping.source}, but this is {message.format}", code="MAP-004"
+            )
+        return mapping.source_format.open(message)
+    record = message.record
+    model = mapping.source_model
+    if record is None and model is not None and message.format == mapping.source:
+        try:
+            record = model.model_validate_json(message.body)
+        except ValidationError:
+            record = None
+    if model is None or not isinstance(record, model):
+        raise MessageUnusable(
+            f"the mapping {mapping.name} reads a {mapping.source}, but this is {message.format}", code="MAP-004"
+        )
+    return DottedFields(record)
+
+
+def _nested(block: Block, fields: Fields, context: TransformContext, notes: Notes) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for target, rule in block.rules.items():
+        value = rule.value(fields, context, notes)
+        if value is not None:
+            _put(values, target, None if value == NULL else value)
+    for target, (scope, inner) in block.blocks.items():
+        first = next(iter([*inner.rules, *inner.blocks])).split(".")[0]
+        items = [_nested(inner, group, context, notes) for group in fields.each(scope)]
+        items = [item for item in items if item.get(first) is not None]
+        if items:
+            _put(values, target, items)
+    return values
+
+
+def _flat(block: Block, fields: Fields, context: TransformContext, notes: Notes) -> dict[str, Any]:
+    values = {target: rule.value(fields, context, notes) for target, rule in block.rules.items()}
+    return {target: value for target, value in values.items() if value is not None and value != NULL}
+
+
+def _put(values: dict[str, Any], target: str, value: Any) -> None:
+    *parents, last = target.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+    values[last] = value
+
+
+def _record(mapping: Mapping, values: dict[str, Any]) -> Record:
+    assert mapping.target_model is not None  # noqa: S101 - the caller asked for a record
+    try:
+        return mapping.target_model.model_validate(values)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors(include_input=False)[:5])
+        raise MessageUnusable(f"the mapping {mapping.name} made no {mapping.target}: {wrong}", code="MAP-005") from None

@@ -1,0 +1,283 @@
+"""What the clinic knows: the records that plugins save, find and meet through.
+
+Every model refuses unknown fields, hides values in errors and reprs (they are patient data), and carries zones in its
+times.  A field that was never set means "not said"; `None` that was set means "said to be empty" (HL7 `""`).
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import cache
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)]
+
+Outcome = Literal[
+    "covered",
+    "covered_elsewhere",
+    "inactive",
+    "not_found",
+    "mismatch",
+    "no_coverage_on_file",
+    "self_pay",
+    "payer_unavailable",
+    "pending",
+    "unclear",
+    "withdrawn",
+]
+"""What the front desk knows about the coverage of one visit."""
+
+
+class Record(BaseModel):
+    """Base of all records."""
+
+    model_config = ConfigDict(
+        extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True, frozen=True, ser_json_bytes="base64"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_said(cls, data: Any) -> Any:
+        """A field that cannot be empty and is given as None counts as not said."""
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None or key not in _never_empty(cls)}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {getattr(self, 'id', '')}>"
+
+    __str__ = __repr__
+
+
+@cache
+def _never_empty(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset(name for name, field in model.model_fields.items() if NoneType not in get_args(field.annotation))
+
+
+class Identifier(Record):
+    """A number by which somebody knows the patient (PID-3): value, who assigned it, what kind it is."""
+
+    value: Text
+    authority: Text = ""
+    """Assigning authority (CX.4)."""
+    type: Text = ""
+    """Identifier type, HL7 table 0203: MR, PI, SS ..."""
+
+
+class Person(Record):
+    """A person by name, birth date and sex."""
+
+    family: Text | None = None
+    given: Text | None = None
+    middle: Text | None = None
+    suffix: Text | None = None
+    birth_date: date | None = None
+    sex: Text | None = None
+    """HL7 table 0001: F, M, O, U ..."""
+
+
+class Coverage(Record):
+    """One insurance of one patient (IN1 with its IN2)."""
+
+    priority: int = 1
+    """1 is primary (IN1-22, else the order of the segments)."""
+    payer: Text | None = None
+    """The EHR's id of the payer (IN1-3, else the plan id IN1-2); looked up in the clinic's payer list."""
+    payer_name: Text | None = None
+    member_id: Text | None = None
+    group: Text | None = None
+    plan: Text | None = None
+    relationship: Text = "self"
+    """The patient is the subscriber's: self, spouse, child, other."""
+    subscriber: Person | None = None
+    """The insured person, when that is not the patient."""
+    starts_on: date | None = None
+    ends_on: date | None = None
+
+
+class Patient(Record):
+    """One chart."""
+
+    id: str = ""
+    """The hub's own id; given when the chart is first saved."""
+    identifiers: list[Identifier] = []
+    name: Person = Person()
+    phone: Text | None = None
+    email: Text | None = None
+    deceased: bool | None = None
+    coverages: list[Coverage] = []
+    """Ordered by priority."""
+    self_pay: bool = False
+    """True when the patient said that no insurance shall be asked."""
+    provisional: bool = False
+    """True while only a booking has spoken of this patient, and no registration."""
+    merged_into: str | None = None
+    """The surviving chart, once this one was merged into it."""
+    retires: list[Identifier] = []
+    """Identifiers that this update merges into the chart (MRG-1)."""
+
+
+AppointmentStatus = Literal["booked", "rescheduled", "changed", "cancelled", "deleted", "no_show", "arrived", "complete"]
+
+
+class Appointment(Record):
+    """One booking of one patient."""
+
+    id: str = ""
+    """The EHR's id of the appointment: filler id (SCH-2), else placer id (SCH-1)."""
+    placer_id: Text | None = None
+    status: AppointmentStatus = "booked"
+    starts_at: AwareDatetime | None = None
+    ends_at: AwareDatetime | None = None
+    type: Text | None = None
+    reason: Text | None = None
+    practitioner: Text | None = None
+    location: Text | None = None
+    site: Text | None = None
+    patient: Patient | None = None
+    """The patient as the booking names them; the saved record keeps only `patient_id`."""
+    patient_id: str = ""
+
+
+GONE: frozenset[str] = frozenset({"cancelled", "deleted", "no_show"})
+"""Statuses of appointments that will not take place."""
+
+
+class Payer(Record):
+    """One line of the clinic's payer list."""
+
+    payer: str
+    """Our own id of the payer."""
+    name: str
+    clearinghouse_id: str = ""
+    """The id by which the clearinghouse knows the payer (2100A NM109)."""
+    also: tuple[str, ...] = ()
+    """Other ids the EHR uses for it (IN1-3, IN1-2)."""
+    service_types: tuple[str, ...] = ("30",)
+    """Service type codes to ask for (EQ01)."""
+    check: Literal["yes", "no", "self_pay"] = "yes"
+    """`self_pay`: this "payer" of the EHR means that the patient pays."""
+    medicare: bool = False
+    """True for original Medicare, where another plan may turn out to be the one to bill."""
+
+
+class Organisation(Record):
+    """Who asks: the clinic as payers know it."""
+
+    name: str
+    npi: str
+    tax_id: str | None = None
+    x12_sender: str = ""
+    """ISA06/GS02; the NPI when empty."""
+    x12_receiver: str = "CLEARINGHOUSE"
+    """ISA08/GS03: the clearinghouse's id."""
+    x12_usage: Literal["T", "P"] = "T"
+    """ISA15: T for test data, P for production."""
+
+
+class Visit(Record):
+    """An appointment joined with its patient and the coverage to ask about."""
+
+    appointment: Appointment
+    patient: Patient
+    coverage: Coverage | None = None
+    payer: Payer | None = None
+    organisation: Organisation
+    service_date: date
+    """The visit's day in the time zone of its site."""
+
+
+class Owes(Record):
+    """What the patient owes for this visit, as the payer said it: amounts as text, never summed."""
+
+    co_payment: str | None = None
+    deductible_remaining: str | None = None
+    segments: list[int] = []
+    """The segments of the 271 these amounts come from, counted from ST = 1."""
+
+
+class Rejection(Record):
+    """One AAA segment: why the payer could not answer."""
+
+    loop: str
+    code: str
+    follow_up: str | None = None
+    text: str
+    who: str
+    action: str
+
+
+class CoveragePlan(Record):
+    """When a visit is to be checked, and how long an answer counts as fresh."""
+
+    fresh_for: float = 86400.0
+    """Seconds."""
+    retry_after: list[float] = []
+    """Seconds to wait before each further try while the payer does not answer."""
+    queue: str = "front_desk"
+
+
+class CoverageCheck(Record):
+    """What is known about the coverage of one visit, and where it comes from."""
+
+    id: str = ""
+    """The appointment's id."""
+    outcome: Outcome = "pending"
+    patient_id: str = ""
+    payer: Text | None = None
+    service_date: date | None = None
+    status: Text | None = None
+    """The payer's word: active, active_review, inactive, not_covered, unknown, rejected."""
+    plan_name: Text | None = None
+    group: Text | None = None
+    other_payer: Text | None = None
+    """Another plan the payer named, for instance a Medicare Advantage plan."""
+    owes: Owes = Owes()
+    rejections: list[Rejection] = []
+    findings: list[str] = []
+    """What was wrong with the answer's form."""
+    trace: list[str] = []
+    """Trace numbers of the answer (TRN02)."""
+    failure: Text | None = None
+    """Why there is no answer about the patient: a 999, a TA1, something unreadable."""
+    action: Text | None = None
+    """What to do, in plain words; none when nothing is."""
+    who: Text | None = None
+    """Who does it: coordinator, it, hub."""
+    cause: Text | None = None
+    """What made the action necessary, for instance `AAA 72`."""
+    asked_for: Text | None = None
+    """What was asked: payer, member and day in one keyed digest, so that a fresh answer is recognised."""
+    checked_at: AwareDatetime | None = None
+    tries: int = 0
+    """Checks in a row that the payer did not answer."""
+    plan: CoveragePlan = CoveragePlan()
+
+
+class WorklistItem(Record):
+    """What a person must do, in plain words: one item per visit and cause."""
+
+    id: str = ""
+    queue: str = "front_desk"
+    appointment: str = ""
+    text: Text = ""
+    who: Text = "coordinator"
+    cause: Text = ""
+    opened_at: AwareDatetime | None = None
+    closed_at: AwareDatetime | None = None
+    closed_because: Text | None = None
+    open: bool = True
+
+
+class Failure(Record):
+    """A message of a flow that ended in quarantine, for the flows that follow up."""
+
+    flow: str
+    step: str
+    code: str
+    reason: str
+    message: str
+    headers: dict[str, str] = Field(default_factory=dict)

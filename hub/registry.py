@@ -1,0 +1,148 @@
+"""Finds plugins by entry point, collects what they register, and refuses what cannot work.
+
+Built-ins and third-party packages come the same way: the entry-point group `clinic_hub`, one line per module.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+import structlog
+
+from hub import hookspecs
+from hub.catalogue import Catalogue
+from hub.errors import ConfigError, Problem
+
+log = structlog.get_logger(__name__)
+
+
+def _name_of(thing: Any) -> str:
+    """Connectors and steps are classes and named by their `kind`; everything else has a `name`."""
+    return str(getattr(thing, "kind" if isinstance(thing, type) else "name"))
+
+
+_COLLECTED: dict[str, str] = {
+    "register_connectors": "connectors",
+    "register_steps": "steps",
+    "register_formats": "formats",
+    "register_records": "records",
+    "register_reactions": "reactions",
+    "register_due": "due",
+    "register_transforms": "transforms",
+    "register_operations": "operations",
+}
+_FILES: dict[str, str] = {"register_mappings": "mappings", "register_vendors": "vendors"}
+
+
+class Registry:
+    """All plugins of this installation, checked."""
+
+    def __init__(self, *, disable: Iterable[str] = (), points: Iterable[EntryPoint] | None = None) -> None:
+        self.manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self.manager.add_hookspecs(hookspecs)
+        self.disabled = frozenset(disable)
+        self.distributions: dict[str, str] = {}
+        self._load(entry_points(group=hookspecs.PROJECT) if points is None else points)
+        self.catalogue = self._collect()
+
+    def _load(self, points: Iterable[EntryPoint]) -> None:
+        seen: dict[str, EntryPoint] = {}
+        for point in sorted(points, key=lambda p: p.name):
+            if point.name in seen and seen[point.name].value != point.value:
+                raise _refusal("PLG-001", f"two plugins are called {point.name!r}: {seen[point.name].value} and {point.value}")
+            if point.name in self.disabled or point.name in seen:
+                continue
+            seen[point.name] = point
+            self._register(point)
+
+    def _register(self, point: EntryPoint) -> None:
+        try:
+            module = point.load()
+        except Exception as error:
+            raise _refusal(
+                "PLG-002", f"the plugin {point.name!r} ({point.value}) cannot be imported: {type(error).__name__}: {error}"
+            ) from error
+        _refuse_async_hooks(point.name, module)
+        _refuse_unknown_hooks(point.name, module)
+        try:
+            self.manager.register(module, name=point.name)
+        except pluggy.PluginValidationError as error:
+            raise _refusal("PLG-003", f"the plugin {point.name!r} ({point.value}): {error}") from error
+        self.distributions[point.name] = point.dist.name if point.dist else ""
+
+    def _collect(self) -> Catalogue:
+        catalogue = Catalogue(find_secret=lambda reference: self.manager.hook.find_secret(reference=reference))
+        for name, module in sorted(self.manager.list_name_plugin()):
+            for hook, field in _COLLECTED.items():
+                for thing in _call(module, hook, name):
+                    self._add(catalogue, field, _name_of(thing), thing, module)
+            for hook, field in _FILES.items():
+                for path in _yaml_files(_call(module, hook, name)):
+                    self._add(catalogue, field, path.stem, path, module)
+        return catalogue
+
+    @staticmethod
+    def _add(catalogue: Catalogue, field: str, name: str, thing: Any, module: Any) -> None:
+        key = f"{field} {name}"
+        origin = getattr(module, "__name__", repr(module))
+        if key in catalogue.origin:
+            raise _refusal("PLG-005", f"{field}: {name!r} is brought by both {catalogue.origin[key]} and {origin}")
+        catalogue.origin[key] = origin
+        getattr(catalogue, field)[name] = thing
+
+    def tell(self, hook: str, **arguments: Any) -> None:
+        """Calls a telling hook of every plugin; an error in one is logged and stops nothing."""
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            wanted = {name: arguments[name] for name in implementation.argnames}
+            try:
+                implementation.function(**wanted)
+            except Exception as error:
+                log.error("a plugin failed in a hook", plugin=implementation.plugin_name, hook=hook, error=type(error).__name__)
+
+
+def _call(module: Any, hook: str, plugin: str) -> list[Any]:
+    function: Callable[[], list[Any]] | None = getattr(module, hook, None)
+    if function is None or not hasattr(function, f"{hookspecs.PROJECT}_impl"):
+        return []
+    try:
+        return list(function())
+    except Exception as error:
+        raise _refusal("PLG-006", f"the plugin {plugin!r} failed in {hook}: {type(error).__name__}: {error}") from error
+
+
+def _yaml_files(paths: Iterable[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        found += sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+    return [path for path in found if not path.name.endswith(".test.yaml")]
+
+
+def _hook_functions(module: ModuleType) -> dict[str, Any]:
+    return {
+        name: function
+        for name, function in vars(module).items()
+        if inspect.isroutine(function) and hasattr(function, f"{hookspecs.PROJECT}_impl")
+    }
+
+
+def _refuse_async_hooks(plugin: str, module: ModuleType) -> None:
+    for name, function in _hook_functions(module).items():
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise _refusal("PLG-004", f"the plugin {plugin!r}: {name} is async, but hooks are plain functions")
+
+
+def _refuse_unknown_hooks(plugin: str, module: ModuleType) -> None:
+    known = [name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), f"{hookspecs.PROJECT}_spec")]
+    for name in _hook_functions(module):
+        if name not in known:
+            raise _refusal("PLG-003", f"the plugin {plugin!r}: there is no hook {name!r}; there are {', '.join(sorted(known))}")
+
+
+def _refusal(code: str, text: str) -> ConfigError:
+    return ConfigError(text, code=code, problems=[Problem(code, text)])

@@ -1,0 +1,1 @@
+"""Secrets of the hub itself: the key, sealing of what is stored."""

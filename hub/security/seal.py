@@ -1,0 +1,161 @@
+"""The only door between patient data and the store: bodies are sealed, ids are turned into keyed digests.
+
+The clinic's key (a file of its own, made by `hub init`) encrypts nothing but the data keys: one random key for each UTC day,
+kept wrapped in the store.  A sealed value is
+
+    version (1) | data key id (4) | nonce (12) | AES-256-GCM ciphertext and tag
+
+and bound to its place: table, row and column are the additional data, so a value that is moved does not open.  Ids by which
+people search are HMAC-SHA-256, under a key for each kind of id.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import stat
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from hub.errors import ConfigError, HubError, Problem
+
+VERSION = 1
+_MARK = "clinic-hub-key-1"
+
+
+class SealBroken(HubError):
+    """A sealed value does not open: it was changed, moved, or belongs to another key."""
+
+    code = "SEC-001"
+
+
+def new_key() -> bytes:
+    return os.urandom(32)
+
+
+def write_key(path: Path, key: bytes) -> None:
+    """Writes a key file that only its owner may read; never over an existing one."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(f"{_MARK} {base64.b64encode(key).decode()}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_key(path: Path) -> bytes:
+    """Raises ConfigError saying what is wrong with the key file."""
+    try:
+        mode = path.stat().st_mode
+        mark, _, text = path.read_text(encoding="ascii").strip().partition(" ")
+        key = base64.b64decode(text, validate=True)
+    except FileNotFoundError:
+        raise _no_key(
+            "SEC-002", path, "there is no key file", "`hub init` makes one; put the one of this store back if it was lost"
+        ) from None
+    except (OSError, UnicodeDecodeError, binascii.Error):
+        raise _no_key("SEC-003", path, "the key file cannot be read", "put the one of this store back") from None
+    if mark != _MARK or len(key) != 32:
+        raise _no_key("SEC-003", path, "this is no key file", "put the one of this store back")
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise _no_key("SEC-004", path, "other users can read the key file", f"chmod 600 {path}")
+    return key
+
+
+def _no_key(code: str, path: Path, text: str, help: str) -> ConfigError:
+    return ConfigError(f"{path}: {text}; {help}", code=code, problems=[Problem(code, text, str(path), help=help)])
+
+
+class Seal:
+    """Seals and opens values, and digests ids, with the clinic's key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._wrapping = AESGCM(_derive(key, b"wrap data keys"))
+        self._index = _derive(key, b"index")
+        self._content = _derive(key, b"content")
+        self._keys: dict[int, AESGCM] = {}
+        self._day = 0
+        self._current = 0
+        self._index_keys: dict[str, bytes] = {}
+
+    @property
+    def check(self) -> str:
+        """Tells keys apart without telling anything about them."""
+        return self.mac("check", "clinic hub")
+
+    # Data keys.
+
+    def load(self, wrapped: dict[int, bytes]) -> None:
+        """Takes the data keys of the store; raises SealBroken when they belong to another key."""
+        for number, blob in wrapped.items():
+            try:
+                self._keys[number] = AESGCM(self._wrapping.decrypt(blob[:12], blob[12:], b"data_key|%d" % number))
+            except InvalidTag:
+                raise SealBroken("the store was made with another key; put the right key file back") from None
+        self._current = max(self._keys, default=0)
+
+    def missing_days(self, now: datetime) -> list[int]:
+        """Today and tomorrow, as far as there is no data key for them yet."""
+        days = (now.astimezone(UTC).date() + timedelta(days=ahead) for ahead in (0, 1))
+        return [number for day in days if (number := _number(day)) not in self._keys]
+
+    def new_data_key(self, number: int) -> bytes:
+        """A data key for a day, wrapped; it counts once `load` has been given it back from the store."""
+        nonce = os.urandom(12)
+        return nonce + self._wrapping.encrypt(nonce, os.urandom(32), b"data_key|%d" % number)
+
+    def _today(self) -> int:
+        """The newest data key that is not of a later day."""
+        day = _number(datetime.now(UTC).date())
+        if day != self._day:
+            self._current = max((number for number in self._keys if number <= day), default=max(self._keys, default=0))
+            self._day = day
+        return self._current
+
+    # Values.
+
+    def seal(self, plain: bytes, place: str) -> bytes:
+        number = self._today()
+        nonce = os.urandom(12)
+        sealed = self._keys[number].encrypt(nonce, plain, place.encode())
+        return b"%c%b%b%b" % (VERSION, number.to_bytes(4, "big"), nonce, sealed)
+
+    def open(self, sealed: bytes, place: str) -> bytes:
+        """Raises SealBroken."""
+        if len(sealed) < 33 or sealed[0] != VERSION:
+            raise SealBroken(f"the value at {place.split('|', maxsplit=1)[0]} is not sealed as this hub does it")
+        key = self._keys.get(int.from_bytes(sealed[1:5], "big"))
+        if key is None:
+            raise SealBroken(f"the data key for a value at {place.split('|', maxsplit=1)[0]} is gone")
+        try:
+            return key.decrypt(sealed[5:17], sealed[17:], place.encode())
+        except InvalidTag:
+            raise SealBroken(f"a value at {place.split('|', maxsplit=1)[0]} was changed or moved") from None
+
+    # Ids.
+
+    def mac(self, kind: str, value: str) -> str:
+        """A keyed digest of an id, 22 characters; the same id of another kind gives another one."""
+        key = self._index_keys.get(kind)
+        if key is None:
+            key = self._index_keys[kind] = hmac.digest(self._index, kind.encode(), "sha256")
+        return base64.urlsafe_b64encode(hmac.digest(key, value.encode(), "sha256")[:16]).decode().rstrip("=")
+
+    def digest(self, content: bytes) -> bytes:
+        """A keyed digest of a body: equal for equal bodies, telling nothing about them."""
+        return hashlib.blake2b(content, key=self._content, digest_size=16).digest()
+
+
+def _number(day: date) -> int:
+    return day.year * 10000 + day.month * 100 + day.day
+
+
+def _derive(key: bytes, purpose: bytes) -> bytes:
+    return HKDF(SHA256(), 32, salt=None, info=b"clinic-hub|" + purpose).derive(key)

@@ -1,0 +1,159 @@
+"""What a clinic file comes to, once everything in it is checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zoneinfo
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from hub.connector import AnyConnector, ConnectorConfig
+from hub.records import Organisation, Payer
+from hub.settings.when import When
+from hub.step import AnyStep, Site, StepConfig
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True, frozen=True)
+
+
+class X12Settings(_Part):
+    """How the clinic is addressed in X12 interchanges."""
+
+    sender: str = Field(default="", max_length=15)
+    """ISA06 and GS02; the NPI when empty."""
+    receiver: str = Field(default="CLEARINGHOUSE", max_length=15)
+    """ISA08 and GS03: the id the clearinghouse gave itself."""
+    usage: str = Field(default="T", pattern="^[TP]$")
+    """ISA15: T for test data (the safe default), P for production."""
+
+
+class OrganisationSettings(_Part):
+    """Who asks payers: the clinic."""
+
+    name: str = Field(min_length=1, max_length=60)
+    """As payers know it."""
+    npi: str
+    """National Provider Identifier: ten digits with a check digit (45 CFR 162.406)."""
+    tax_id: str | None = None
+    """Employer identification number."""
+    x12: X12Settings = X12Settings()
+
+    @field_validator("npi")
+    @classmethod
+    def _check_digit(cls, npi: str) -> str:
+        if not (npi.isdecimal() and len(npi) == 10 and _luhn("80840" + npi)):
+            raise ValueError("is no NPI: it has ten digits, the last one a check digit")
+        return npi
+
+    def record(self) -> Organisation:
+        return Organisation(
+            name=self.name,
+            npi=self.npi,
+            tax_id=self.tax_id,
+            x12_sender=self.x12.sender or self.npi,
+            x12_receiver=self.x12.receiver,
+            x12_usage="P" if self.x12.usage == "P" else "T",
+        )
+
+
+def _luhn(digits: str) -> bool:
+    """The check of ISO/IEC 7812 with the prefix 80840, as CMS prescribes it for the NPI."""
+    total = 0
+    for index, character in enumerate(reversed(digits)):
+        number = int(character) * (2 if index % 2 else 1)
+        total += number - 9 if number > 9 else number
+    return total % 10 == 0
+
+
+class SiteSettings(_Part):
+    """A place of the clinic."""
+
+    timezone: str
+    """IANA name: America/Chicago."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("is no time zone; one looks like America/Chicago") from None
+        return name
+
+
+class LogSettings(_Part):
+    """What the hub writes on stderr."""
+
+    level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    """debug, info, warning or error."""
+    format: str = Field(default="text", pattern="^(text|json)$")
+    """text for people, json for programs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """A connection: a connector configured under a name."""
+
+    name: str
+    connector: type[AnyConnector]
+    config: ConnectorConfig
+    effective: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
+    """Each value as it counts, and the file and line it came from, for `hub check --effective`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepSettings:
+    """One named step of a flow."""
+
+    name: str
+    step: type[AnyStep]
+    config: StepConfig
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSettings:
+    """A flow: where messages come from, which of them, and what is done to them."""
+
+    name: str
+    source: str
+    """`connection NAME`, `due JOB` or `failed FLOW`."""
+    when: When
+    steps: tuple[StepSettings, ...]
+    fingerprint: str
+    """Of its settings, kept with its work."""
+
+
+@dataclass(slots=True)
+class Settings:
+    """One clinic, as its file says."""
+
+    file: Path
+    organisation: Organisation
+    sites: dict[str, Site]
+    payers: list[Payer]
+    store: str
+    key: Path
+    log: LogSettings
+    connections: dict[str, ConnectionSettings] = field(default_factory=dict)
+    flows: dict[str, FlowSettings] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return self.file.resolve().parent
+
+    def site_of(self, connection: str) -> Site:
+        """The site of a connection; the first one when it names none."""
+        found = self.connections.get(connection)
+        name = found.config.site if found else None
+        return self.sites[name] if name else next(iter(self.sites.values()))
+
+
+def fingerprint(data: Any) -> str:
+    text = json.dumps(data, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

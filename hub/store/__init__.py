@@ -1,0 +1,1 @@
+"""The store: schema, migrations, the statements of the writer, and every query."""

@@ -1,0 +1,168 @@
+"""Opening a store: one hub at a time, the schema brought up to date, the key checked."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from hub.errors import Refused, StoreError
+from hub.store.reader import Reader
+from hub.store.schema import HEAD
+from hub.store.sqlite import SqliteWriter, connect
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; an exclusive file serves there
+    fcntl = None  # type: ignore[assignment]
+
+
+class Sealer(Protocol):
+    """What the store needs of the seal."""
+
+    @property
+    def check(self) -> str: ...
+    def load(self, wrapped: dict[int, bytes]) -> None: ...
+    def missing_days(self, now: datetime) -> list[int]: ...
+    def new_data_key(self, number: int) -> bytes: ...
+    def seal(self, plain: bytes, place: str) -> bytes: ...
+    def open(self, sealed: bytes, place: str) -> bytes: ...
+    def mac(self, kind: str, value: str) -> str: ...
+
+
+class StoreLock:
+    """Held by the process that writes to a store; given back by the system when that process dies."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle: Any = None
+
+    def take(self) -> None:
+        """Raises Refused when another process has it."""
+        self._handle = self.path.open("a+")
+        try:
+            if fcntl is not None:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._handle.close()
+            self._handle = None
+            raise Refused(f"another hub is using the store {self.path.with_suffix('')}", code="STO-007") from None
+        self._handle.seek(0)
+        self._handle.truncate()
+        self._handle.write(f"{os.getpid()}\n")
+        self._handle.flush()
+
+    def release(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+
+class Store:
+    """An open store: the writer's side and the readers' side."""
+
+    def __init__(self, path: Path, lock: StoreLock, writer: SqliteWriter, reader: Reader, files: Path) -> None:
+        self.path = path
+        self.lock = lock
+        self.writer = writer
+        self.reader = reader
+        self.files = files
+        """Folder of bodies over 256 KB."""
+
+    async def close(self) -> None:
+        await self.reader.close()
+        self.writer.close()
+        self.lock.release()
+
+
+def store_path(url: str, folder: Path) -> Path:
+    """The file of `sqlite:///relative` or `sqlite:////absolute`."""
+    return folder / url.removeprefix("sqlite:///")
+
+
+def open_store(url: str, folder: Path, seal: Sealer, *, readers: int = 4) -> Store:
+    """Takes the store, brings its schema up to date and checks that the key belongs to it.
+
+    Raises Refused when another hub uses it, StoreError when it cannot be used.
+    """
+    path = store_path(url, folder)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = StoreLock(path.with_name(path.name + ".lock"))
+        lock.take()
+    except OSError as error:
+        raise StoreError(f"the store {path} cannot be opened: {error.strerror}", code="STO-001") from None
+    try:
+        _prepare(path, seal)
+        files = path.with_name(path.name + ".files")
+        files.mkdir(exist_ok=True)
+        return Store(path, lock, SqliteWriter(path), Reader(path, readers), files)
+    except sqlite3.Error as error:
+        lock.release()
+        raise StoreError(f"the store {path} cannot be opened: {error}", code="STO-001") from error
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _prepare(path: Path, seal: Sealer) -> None:
+    connection = connect(path)
+    try:
+        version = schema_version(connection)
+        if version != HEAD:
+            migrate(path, version)
+        _check_key(connection, seal)
+        seal.load(dict(connection.execute("SELECT number, wrapped FROM data_key")))
+        keys = {number: seal.new_data_key(number) for number in seal.missing_days(datetime.now(UTC))}
+        connection.executemany("INSERT INTO data_key VALUES (?,?)", keys.items())
+        seal.load(keys)
+    finally:
+        connection.close()
+    if os.name == "posix":
+        path.chmod(0o600)
+
+
+def schema_version(connection: sqlite3.Connection) -> str:
+    """The migration a store is at; empty for a new one."""
+    known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if known else None
+    return row[0] if row else ""
+
+
+def migrate(path: Path, version: str) -> None:
+    """Brings a store to the schema of this program; raises StoreError when it is from a newer one."""
+    from alembic import command  # takes a quarter of a second to import, needed once in the life of a store
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from sqlalchemy import create_engine, event
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    known: Iterable[Any] = ScriptDirectory.from_config(config).walk_revisions()
+    if version and version not in {script.revision for script in known}:
+        raise StoreError(f"the store {path} was made by a newer hub (schema {version}); update this one", code="STO-008")
+    engine = create_engine(f"sqlite:///{path}")
+
+    @event.listens_for(engine, "connect")
+    def _by_hand(driver: Any, _: Any) -> None:
+        driver.isolation_level = None  # so that BEGIN below covers the schema changes too
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    engine.dispose()
+
+
+def _check_key(connection: sqlite3.Connection, seal: Sealer) -> None:
+    row = connection.execute("SELECT value FROM info WHERE name = 'key'").fetchone()
+    if row is None:
+        connection.execute("INSERT INTO info VALUES ('key', ?)", (seal.check,))
+    elif row[0] != seal.check:
+        raise StoreError("the key file does not belong to this store; put the right one back", code="STO-009")

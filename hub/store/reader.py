@@ -1,0 +1,282 @@
+"""Every query.  Readers have connections of their own and never wait for the writer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    and_,
+    case,
+    create_engine,
+    event,
+    exists,
+    func,
+    literal as sql_literal,
+    or_,
+    select,
+)
+
+from hub.store.rows import OPEN_STATES, OpenWork
+from hub.store.schema import attempt, audit, counter, due, message, message_key, note, record, record_key, work, work_lane
+
+T = TypeVar("T")
+_WORST = ("quarantined", "unknown", "held", "working", "waiting", "parked", "skipped", "delivered")
+"""States of a message's works, the one that counts first."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFilter:
+    """Which messages to list; None does not matter.  Ids that are patient data come as their digests."""
+
+    connection: str | None = None
+    type: str | None = None
+    state: str | None = None
+    keys: Sequence[tuple[str, str]] = ()
+    """Kind and value; all must hold."""
+    since: int | None = None
+    limit: int = 100
+    before_seq: int | None = None
+
+
+class Reader:
+    """Runs queries in threads, so that a slow disk never stops the event loop."""
+
+    def __init__(self, path: Path, threads: int = 4) -> None:
+        self._engine = create_engine(f"sqlite:///{path}", pool_size=threads, max_overflow=0)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+
+        @event.listens_for(self._engine, "connect")
+        def _read_only(driver: Any, _: Any) -> None:
+            driver.execute("PRAGMA query_only=ON")
+            driver.execute("PRAGMA busy_timeout=5000")
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._engine.dispose()
+
+    async def run(self, query: Callable[[Connection], T]) -> T:
+        """Runs a function of a connection in a reader's thread."""
+
+        def work_in_thread() -> T:
+            with self._engine.connect() as connection:
+                return query(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work_in_thread)
+
+    async def rows(self, query: Select[Any]) -> list[Row[Any]]:
+        return await self.run(lambda connection: list(connection.execute(query)))
+
+    async def first(self, query: Select[Any]) -> Row[Any] | None:
+        return await self.run(lambda connection: connection.execute(query).first())
+
+    # Open work.
+
+    async def open_work(self, target: str, after: int, limit: int) -> list[OpenWork]:
+        """The next open works of a target, in order."""
+        query = _open_work().where(work.c.target == target, work.c.id > after).order_by(work.c.id).limit(limit)
+        return [_as_open_work(row) for row in await self.rows(query)]
+
+    async def open_work_of_lane(self, target: str, lane: str, after: int, limit: int) -> list[OpenWork]:
+        """The next open works of one lane, those that hold it as a further lane (merges) among them."""
+        further = select(work_lane.c.work).where(
+            work_lane.c.target == target, work_lane.c.lane == lane, work_lane.c.work > after
+        )
+        query = _open_work().where(work.c.target == target, work.c.id > after).order_by(work.c.id).limit(limit)
+        own, shared = query.where(work.c.lane == lane), query.where(work.c.id.in_(further))
+        found = {row.id: _as_open_work(row) for half in (own, shared) for row in await self.rows(half)}
+        return [found[id] for id in sorted(found)][:limit]
+
+    async def open_targets(self) -> list[tuple[str, str, str, int]]:
+        """Target, step, configuration and count of open and parked work: what a start has to find a home for."""
+        query = (
+            select(work.c.target, work.c.step, work.c.config, func.count())
+            .where(work.c.state.in_((*OPEN_STATES, "parked")))
+            .group_by(work.c.target, work.c.step, work.c.config)
+        )
+        return [tuple(row) for row in await self.rows(query)]
+
+    async def backlog(self) -> list[Row[Any]]:
+        """Target, how many wait, since when, how many are held."""
+        held = func.sum(case((work.c.state == "held", 1), else_=0))
+        query = (
+            select(work.c.target, func.count().label("waiting"), func.min(work.c.at).label("oldest"), held.label("held"))
+            .where(work.c.state.in_(OPEN_STATES))
+            .group_by(work.c.target)
+        )
+        return await self.rows(query)
+
+    async def works_of(self, seqs: Sequence[int]) -> list[Row[Any]]:
+        return await self.rows(select(work).where(work.c.seq.in_(seqs)).order_by(work.c.id))
+
+    async def work(self, id: int) -> Row[Any] | None:
+        return await self.first(select(work).where(work.c.id == id))
+
+    async def attempts_of(self, works: Sequence[int]) -> list[Row[Any]]:
+        return await self.rows(select(attempt).where(attempt.c.work.in_(works)).order_by(attempt.c.work, attempt.c.number))
+
+    async def last_error(self, target: str) -> Row[Any] | None:
+        """The newest failed attempt among the open and stuck work of a target."""
+        query = (
+            select(attempt.c.at, attempt.c.text)
+            .join(work, work.c.id == attempt.c.work)
+            .where(work.c.target == target, work.c.state.in_((*OPEN_STATES, "quarantined", "unknown")))
+            .order_by(attempt.c.at.desc())
+            .limit(1)
+        )
+        return await self.first(query)
+
+    # Messages.
+
+    async def message(self, id: str) -> Row[Any] | None:
+        return await self.first(select(message).where(message.c.id == id))
+
+    async def messages_by_seq(self, seqs: Sequence[int]) -> list[Row[Any]]:
+        return await self.rows(select(message).where(message.c.seq.in_(seqs)).order_by(message.c.seq))
+
+    async def children(self, ids: Sequence[str]) -> list[Row[Any]]:
+        return await self.rows(select(message).where(message.c.parent.in_(ids)).order_by(message.c.seq))
+
+    async def list_messages(self, wanted: MessageFilter) -> list[Row[Any]]:
+        """Newest first.  Every condition has an index."""
+        query = select(message).order_by(message.c.seq.desc()).limit(wanted.limit)
+        conditions = []
+        if wanted.connection is not None:
+            conditions.append(message.c.connection == wanted.connection)
+        if wanted.type is not None:
+            conditions.append(_glob(message.c.type, wanted.type))
+        if wanted.since is not None:
+            conditions.append(message.c.seq >= _first_seq_since(wanted.since))
+        if wanted.before_seq is not None:
+            conditions.append(message.c.seq < wanted.before_seq)
+        for kind, value in wanted.keys:
+            seqs = select(message_key.c.seq).where(message_key.c.kind == kind, message_key.c.value == value)
+            conditions.append(message.c.seq.in_(seqs))
+        if wanted.state is not None:
+            conditions.append(_has_state(wanted.state))
+        return await self.rows(query.where(and_(*conditions)))
+
+    async def seqs_with_key(self, kinds: Sequence[str], values: Sequence[str], limit: int = 10_000) -> list[int]:
+        query = (
+            select(message_key.c.seq)
+            .where(message_key.c.kind.in_(kinds), message_key.c.value.in_(values))
+            .order_by(message_key.c.seq)
+            .distinct()
+            .limit(limit)
+        )
+        return [row.seq for row in await self.rows(query)]
+
+    async def keys_of(self, seqs: Sequence[int]) -> list[Row[Any]]:
+        return await self.rows(select(message_key).where(message_key.c.seq.in_(seqs)))
+
+    async def notes_of(self, seqs: Sequence[int]) -> list[Row[Any]]:
+        return await self.rows(select(note).where(note.c.seq.in_(seqs)).order_by(note.c.id))
+
+    async def last_messages(self) -> dict[str, int]:
+        """When the last message of each connection came or was made."""
+
+        def newest(connection: Connection) -> dict[str, int]:
+            found: dict[str, int] = {}
+            name = connection.execute(select(func.min(message.c.connection))).scalar()
+            while name is not None:
+                query = select(message.c.at).where(message.c.connection == name).order_by(message.c.seq.desc()).limit(1)
+                found[name] = connection.execute(query).scalar_one()
+                name = connection.execute(select(func.min(message.c.connection)).where(message.c.connection > name)).scalar()
+            return found
+
+        return await self.run(newest)
+
+    # Records, due work, counters, audit.
+
+    async def record(self, kind: str, id: str) -> Row[Any] | None:
+        return await self.first(select(record).where(record.c.kind == kind, record.c.id == id))
+
+    async def find_records(self, kind: str, name: str, value: str, limit: int) -> list[Row[Any]]:
+        query = (
+            select(record)
+            .join(record_key, and_(record_key.c.kind == record.c.kind, record_key.c.id == record.c.id))
+            .where(record_key.c.kind == kind, record_key.c.name == name, record_key.c.value == value)
+            .order_by(record.c.id)
+            .limit(limit)
+        )
+        return await self.rows(query)
+
+    async def due_until(self, moment: int, limit: int) -> list[Row[Any]]:
+        return await self.rows(select(due).where(due.c.at <= moment).order_by(due.c.at).limit(limit))
+
+    async def next_due(self) -> int | None:
+        row = await self.first(select(func.min(due.c.at)))
+        return row[0] if row else None
+
+    async def due(self, job: str, key: str) -> Row[Any] | None:
+        return await self.first(select(due).where(due.c.job == job, due.c.key == key))
+
+    async def counter(self, name: str) -> int:
+        row = await self.first(select(counter.c.value).where(counter.c.name == name))
+        return int(row[0]) if row else 0
+
+    async def audit_rows(self, limit: int = 1_000_000) -> list[Row[Any]]:
+        return await self.rows(select(audit).order_by(audit.c.seq).limit(limit))
+
+
+def state_of(own: str | None, works: Sequence[Row[Any]]) -> str:
+    """The state of a message: of the newest work for each target the worst."""
+    if not works:
+        return own or "delivered"
+    states = {row.state for row in {row.target: row for row in sorted(works, key=lambda row: row.id)}.values()}
+    return next((state for state in _WORST if state in states), "delivered")
+
+
+def _open_work() -> Select[Any]:
+    columns = (work.c.id, work.c.seq, message.c.id.label("message"), work.c.lane, work.c.also, work.c.generation, work.c.state)
+    rest = (work.c.attempts, work.c.next_at, work.c.step, work.c.origin, work.c.config)
+    return select(*columns, *rest).join(message, message.c.seq == work.c.seq).where(work.c.state.in_(OPEN_STATES))
+
+
+def _as_open_work(row: Row[Any]) -> OpenWork:
+    also = tuple(row.also.split()) if row.also else ()
+    return OpenWork(
+        row.id,
+        row.seq,
+        row.message,
+        row.lane,
+        also,
+        row.generation,
+        row.state,
+        row.attempts,
+        row.next_at,
+        row.step,
+        row.origin,
+        row.config,
+    )
+
+
+def _glob(column: Any, pattern: str) -> Any:
+    """Equality, or a prefix with `*` at its end: both can use the index."""
+    if pattern.endswith("*") and "*" not in pattern[:-1]:
+        prefix = pattern[:-1]
+        return and_(column >= prefix, column < prefix + "\U0010ffff") if prefix else sql_literal(True)
+    return column == pattern
+
+
+def _first_seq_since(moment: int) -> Any:
+    """Times and seqs rise together but for clock steps, so the first message since a time bounds the list."""
+    return func.coalesce(select(func.min(message.c.seq)).where(message.c.at >= moment).scalar_subquery(), sql_literal(1 << 62))
+
+
+def _has_state(state: str) -> Any:
+    of_message = work.c.seq == message.c.seq
+    if state in ("refused", "skipped"):
+        skipped = exists().where(of_message, work.c.state == state) if state == "skipped" else sql_literal(False)
+        return or_(message.c.state == state, skipped)
+    if state == "delivered":
+        open_work = exists().where(of_message, work.c.state != "delivered")
+        return and_(message.c.state.is_(None), ~open_work)
+    return message.c.seq.in_(select(work.c.seq).where(work.c.state == state))

@@ -1,0 +1,189 @@
+"""What the writer is handed: data, never code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+OPEN_STATES = ("waiting", "working", "held")
+STATES = ("waiting", "working", "parked", "held", "delivered", "skipped", "unknown", "quarantined", "refused")
+
+
+@dataclass(slots=True)
+class NewWork:
+    """Something to be done with a message: by a flow, or by the connection that sends it."""
+
+    target: str
+    lane: str
+    also: tuple[str, ...] = ()
+    generation: int = 0
+    step: str = ""
+    origin: int | None = None
+    config: str = ""
+    state: str = "waiting"
+    reason: str | None = None
+    id: int = 0
+    """Given by the writer; the order in which its lane does it."""
+
+
+@dataclass(slots=True)
+class NewMessage:
+    """A message to keep, with the work it makes."""
+
+    id: str
+    at: int
+    connection: str
+    direction: str
+    format: str
+    type: str
+    control_id: str
+    parent: str | None
+    generation: int
+    size: int
+    digest: bytes
+    body: bytes | None
+    file: str | None = None
+    state: str | None = None
+    reason: str | None = None
+    flag: str | None = None
+    keys: list[tuple[str, str]] = field(default_factory=list)
+    works: list[NewWork] = field(default_factory=list)
+    seen_key: bytes | None = None
+    """Digest of what makes a resend recognisable."""
+    forget_before: int = 0
+    """Older sightings do not count."""
+    seq: int = 0
+    """Given by the writer."""
+    duplicate: bool = False
+    """Set by the writer: the same content came before under this control id."""
+
+
+@dataclass(slots=True)
+class Mark:
+    """What became of a work."""
+
+    work: int
+    state: str
+    at: int
+    attempts: int = 0
+    next_at: int = 0
+    reason: str | None = None
+    answer: str | None = None
+    asks: int = 0
+    step: str | None = None
+    """None leaves it."""
+
+
+@dataclass(slots=True)
+class Answered:
+    """One question of a parked work was answered (or failed, with a reason)."""
+
+    work: int
+    at: int
+    state: str = "delivered"
+    """What the work becomes when it was the last question."""
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A try that failed."""
+
+    work: int
+    number: int
+    at: int
+    code: str
+    text: str
+
+
+@dataclass(slots=True)
+class Note:
+    """A line of the timeline; `seq` 0 is that of the first message of the same write."""
+
+    seq: int
+    at: int
+    what: str
+    text: bytes
+
+
+@dataclass(slots=True)
+class RecordRow:
+    """A record to keep, with the version it was read at: 0 when it must not exist yet."""
+
+    kind: str
+    id: str
+    version: int
+    at: int
+    body: bytes
+    keys: list[tuple[str, str, bool]] = field(default_factory=list)
+    """Name, value, and whether only one record may have it."""
+
+
+@dataclass(slots=True)
+class DueRow:
+    """Planned work; without a payload it is withdrawn."""
+
+    job: str
+    key: str
+    at: int = 0
+    payload: bytes | None = None
+    fired: bool = False
+    """True when it is taken because it is due: it must still be there with this time, or the write conflicts."""
+
+
+@dataclass(slots=True)
+class AuditRow:
+    """A look at patient data, or a change by a person."""
+
+    at: int
+    actor: str
+    action: str
+    object: str
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Write:
+    """One set of changes: it is committed as a whole, or undone as a whole without disturbing the others of its group."""
+
+    messages: list[NewMessage] = field(default_factory=list)
+    more_work: list[tuple[int, str, NewWork]] = field(default_factory=list)
+    """Further work for messages that are already kept: seq, id, work."""
+    marks: list[Mark] = field(default_factory=list)
+    answered: list[Answered] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    keys: list[tuple[int, str, str]] = field(default_factory=list)
+    """Further keys of messages that are already kept: seq, kind, value."""
+    records: list[RecordRow] = field(default_factory=list)
+    reads: list[tuple[str, str, int]] = field(default_factory=list)
+    """Kind, id and version of records that were only read: they must not have changed."""
+    due: list[DueRow] = field(default_factory=list)
+    audit: list[AuditRow] = field(default_factory=list)
+    counters: list[tuple[str, int]] = field(default_factory=list)
+    """Durable counters and the value they are raised to."""
+    data_keys: list[tuple[int, bytes]] = field(default_factory=list)
+    error: BaseException | None = None
+    """Set by the writer when this set alone failed."""
+
+    @property
+    def guarded(self) -> bool:
+        """True when it can fail on its own: it then gets a savepoint."""
+        return bool(self.records or self.reads or any(row.fired for row in self.due))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWork:
+    """A work as it is loaded into a lane."""
+
+    id: int
+    seq: int
+    message: str
+    lane: str
+    also: tuple[str, ...]
+    generation: int
+    state: str
+    attempts: int
+    next_at: int
+    step: str
+    origin: int | None
+    config: str

@@ -1,0 +1,196 @@
+"""The tables.  Times are microseconds since 1970 in UTC.
+
+What holds patient data is sealed (`body`, `text`) or a keyed digest (`value` of secret kinds, `lane`); what is in the clear
+is needed to find and route messages and says nothing about a patient.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
+
+HEAD = "0001"
+"""The migration this code works with."""
+
+metadata = MetaData()
+
+message = Table(
+    "message",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("id", String, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("connection", String, nullable=False),
+    Column("direction", String, nullable=False),  # in, out, own (made by the hub: due work, failures)
+    Column("format", String, nullable=False),
+    Column("type", String, nullable=False),
+    Column("control_id", String, nullable=False),
+    Column("parent", String),
+    Column("generation", Integer, nullable=False),
+    Column("state", String),  # of messages without work: refused, skipped
+    Column("reason", Text),
+    Column("flag", String),
+    Column("size", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("file", String),  # bodies over 256 KB
+    Column("body", LargeBinary),
+    Index("message_id", "id", unique=True),
+    Index("message_connection", "connection", "seq"),
+    Index("message_type", "type", "seq"),
+    Index("message_parent", "parent", sqlite_where=text("parent IS NOT NULL"), postgresql_where=text("parent IS NOT NULL")),
+    Index("message_at", "at"),
+)
+
+message_key = Table(
+    "message_key",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("value", String, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+_OPEN = "state IN ('waiting', 'working', 'held')"
+_STUCK = "state NOT IN ('waiting', 'delivered', 'skipped')"
+
+work = Table(
+    "work",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("seq", BigInteger, nullable=False),  # of its message
+    Column("target", String, nullable=False),  # flow:NAME or to:NAME
+    Column("lane", String, nullable=False),
+    Column("also", String),  # further lanes a merge holds, separated by blanks
+    Column("generation", Integer, nullable=False),
+    Column("state", String, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", BigInteger, nullable=False),
+    Column("step", String, nullable=False),  # where a flow goes on; empty: at its beginning
+    Column("origin", BigInteger),  # the work that asked
+    Column("asks", Integer, nullable=False),  # questions that are out
+    Column("config", String, nullable=False),
+    Column("reason", Text),
+    Column("answer", String),
+    Column("at", BigInteger, nullable=False),
+    Index("work_seq", "seq"),
+    Index("work_open", "target", "id", sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
+    Index("work_by_lane", "target", "lane", "id", sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
+    Index("work_stuck", "state", "id", sqlite_where=text(_STUCK), postgresql_where=text(_STUCK)),
+)
+
+work_lane = Table(  # the further lanes of a merge, so that they can be looked up too
+    "work_lane",
+    metadata,
+    Column("target", String, primary_key=True),
+    Column("lane", String, primary_key=True),
+    Column("work", BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("work", BigInteger, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("code", String, nullable=False),
+    Column("text", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+note = Table(
+    "note",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("what", String, nullable=False),
+    Column("text", LargeBinary, nullable=False),
+    Index("note_seq", "seq"),
+)
+
+seen = Table(
+    "seen",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("seen_at", "at"),
+    sqlite_with_rowid=False,
+)
+
+record = Table(
+    "record",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+record_key = Table(
+    "record_key",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("value", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("only", Integer, nullable=False),  # 1: at most one record may have this value
+    Index("record_key_id", "kind", "id"),
+    Index(
+        "record_key_only",
+        "kind",
+        "name",
+        "value",
+        unique=True,
+        sqlite_where=text("only = 1"),
+        postgresql_where=text("only = 1"),
+    ),
+    sqlite_with_rowid=False,
+)
+
+due = Table(
+    "due",
+    metadata,
+    Column("job", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Index("due_at", "at"),
+    sqlite_with_rowid=False,
+)
+
+counter = Table(
+    "counter",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("object", String, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("chain", LargeBinary, nullable=False),  # SHA-256 of the row and the chain value before it
+)
+
+data_key = Table(
+    "data_key",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("wrapped", LargeBinary, nullable=False),
+)
+
+info = Table(
+    "info",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", Text, nullable=False),
+)

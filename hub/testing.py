@@ -1,0 +1,290 @@
+"""What plugin authors inherit in their tests (extra `clinic-hub[testing]`).
+
+    from hub.testing import ConnectorContract
+    from acme_folder import Folder
+
+    class TestFolder(ConnectorContract):
+        connector = Folder
+        config = {"path": "{tmp_path}"}
+
+runs the whole contract against a real instance.  Which tests there are follows from what the connector is: a `Source`, a
+`Destination`, or both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+import structlog
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from hub.connector import AnyConnector, Destination, Source
+from hub.errors import ConnectionDown, HubError, StoreError
+from hub.message import Message, new_id
+
+F = TypeVar("F", bound=Callable[..., Any])
+CANARY = "ZZCANARYPATIENT"
+"""Stands for patient data: it must never appear in logs, errors or reprs."""
+SAMPLE = f"MSH|^~\\&|SIM|RIVER|HUB|RIVER|20261123090000||ADT^A04|C1|P|2.5\rPID|1||00042^^^RIVER^MR||{CANARY}^JANE||19800229|F\r".encode()
+
+
+@dataclass
+class FakeReceipt:
+    """A receipt of FakeDeliver."""
+
+    ids: list[str]
+    duplicates: list[bool]
+    state: str = "delivered"
+
+    async def outcome(self, timeout: float) -> str:  # noqa: ARG002 - known at once
+        return self.state
+
+
+@dataclass
+class FakeDeliver:
+    """A hub that keeps messages in a list, and can be told to fail."""
+
+    delivered: list[Message] = field(default_factory=list)
+    refused: list[tuple[Message, str]] = field(default_factory=list)
+    failures: int = 0
+    """So many deliveries fail first, as on a full disk."""
+    outcome: str = "delivered"
+
+    async def __call__(self, messages: Sequence[Message]) -> FakeReceipt:
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("the disk is full")
+        self.delivered += messages
+        return FakeReceipt([m.id for m in messages], [False] * len(messages), self.outcome)
+
+    async def refuse(self, message: Message, reason: str) -> None:
+        self.refused.append((message, reason))
+
+    def threadsafe(self, messages: Sequence[Message]) -> FakeReceipt:
+        self.delivered += messages
+        return FakeReceipt([m.id for m in messages], [False] * len(messages), self.outcome)
+
+
+def _only_for(part: type) -> Callable[[F], F]:
+    """Marks a test that makes sense for sources, or for destinations, only."""
+
+    def mark(function: F) -> F:
+        function.only_for = part  # type: ignore[attr-defined]  # read in __init_subclass__
+        return function
+
+    return mark
+
+
+class ConnectorContract:
+    """Everything the hub relies on, as tests.  Set `connector` and `config`; override the helpers that do not fit.
+
+    In `config`, `{tmp_path}` stands for a fresh folder.
+    """
+
+    connector: ClassVar[type[AnyConnector]]
+    config: ClassVar[dict[str, Any]]
+    sample: ClassVar[bytes] = SAMPLE
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Sources have nothing to send and destinations nothing to receive: tests that do not apply are not there."""
+        super().__init_subclass__(**kwargs)
+        for name, function in vars(ConnectorContract).items():
+            part = getattr(function, "only_for", None)
+            if part is not None and not issubclass(cls.connector, part):
+                setattr(cls, name, None)
+
+    # Helpers to override.
+
+    async def far_side(self, config: dict[str, Any]) -> Any:  # noqa: ARG002
+        """Starts the partner before the connection is made; may change `config` (a port). An async context manager, or None."""
+        return None
+
+    async def bring(self, connection: Any, tmp_path: Path) -> None:
+        """Makes `sample` arrive at a source; the default writes a file into a folder."""
+        await asyncio.to_thread((tmp_path / "sample.hl7").write_bytes, self.sample)
+
+    def arrived(self, connection: Any, tmp_path: Path) -> bytes | None:
+        """What arrived at the partner; the default reads the only file of a folder."""
+        files = [file for file in tmp_path.iterdir() if file.is_file()]
+        return files[0].read_bytes() if files else None
+
+    # Fixtures.
+
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> dict[str, Any]:
+        filled = {k: v.replace("{tmp_path}", str(tmp_path)) if isinstance(v, str) else v for k, v in self.config.items()}
+        return {"kind": self.connector.kind, **filled}
+
+    def make(self, settings: dict[str, Any]) -> Any:
+        return self.connector("contract", self.connector.Config.model_validate(settings))
+
+    # Settings.
+
+    def test_an_unknown_setting_is_refused(self, settings: dict[str, Any]) -> None:
+        with pytest.raises(ValidationError):
+            self.connector.Config.model_validate({**settings, "no_such_setting": "1"})
+
+    def test_every_setting_is_described(self) -> None:
+        missing = [f"{model.__name__}.{name}" for model in _models(self.connector.Config) for name in _undescribed(model)]
+        assert not missing, f"write a string under: {', '.join(missing)}"
+
+    def test_secrets_are_hidden(self, settings: dict[str, Any]) -> None:
+        config = self.connector.Config.model_validate(settings)
+        for name, info in type(config).model_fields.items():
+            looks_secret = any(word in name for word in ("password", "secret", "api_key", "token")) and "url" not in name
+            assert not looks_secret or info.annotation in (SecretStr, SecretStr | None), f"{name} must be a SecretStr"
+
+    def test_it_has_a_kind(self) -> None:
+        assert self.connector.kind, "a connector has a kind"
+        assert self.connector.__doc__, "a connector has a docstring"
+
+    # Life.
+
+    async def test_it_can_be_closed_twice_and_without_having_been_opened(self, settings: dict[str, Any]) -> None:
+        connection = self.make(settings)
+        async with asyncio.timeout(2.5):
+            await connection.close()
+            await connection.close()
+
+    async def test_its_repr_names_it_and_no_secret(self, settings: dict[str, Any]) -> None:
+        assert "contract" in repr(self.make(settings))
+
+    # Sources.
+
+    @_only_for(Source)
+    async def test_what_arrives_is_delivered_with_its_bytes(self, settings: dict[str, Any], tmp_path: Path) -> None:
+        deliver = FakeDeliver()
+        connection = self.make(settings)
+        await connection.open(deliver)
+        try:
+            await self.bring(connection, tmp_path)
+            await _until(lambda: bool(deliver.delivered))
+        finally:
+            await connection.close()
+        assert deliver.delivered[0].body == self.sample
+
+    @_only_for(Source)
+    async def test_a_message_stays_with_the_sender_until_it_is_stored(self, settings: dict[str, Any], tmp_path: Path) -> None:
+        """The first delivery fails; the message must still come to the hub afterwards, or not have been answered."""
+        deliver = FakeDeliver(failures=1)
+        connection = self.make(settings)
+        await connection.open(deliver)
+        try:
+            await self.bring_again(connection, tmp_path)
+            await _until(lambda: bool(deliver.delivered))
+        finally:
+            await connection.close()
+        assert deliver.delivered[0].body == self.sample
+
+    async def bring_again(self, connection: Any, tmp_path: Path) -> None:
+        """Brings the sample; for protocols where the sender has to try again, again after a failure."""
+        await self.bring(connection, tmp_path)
+
+    @_only_for(Source)
+    async def test_closing_ends_listening_within_two_seconds(self, settings: dict[str, Any]) -> None:
+        connection = self.make(settings)
+        await connection.open(FakeDeliver())
+        async with asyncio.timeout(2.5):
+            await connection.close()
+
+    # Destinations.
+
+    @_only_for(Destination)
+    async def test_what_is_sent_arrives_unchanged(self, settings: dict[str, Any], tmp_path: Path) -> None:
+        async with _Partner(await self.far_side(settings)):
+            connection = self.make(settings)
+            await connection.open_destination()
+            try:
+                await connection.send(Message(self.sample, "hl7v2", "ADT^A04", id=new_id()))
+            finally:
+                await connection.close()
+            assert self.arrived(connection, tmp_path) == self.sample
+
+    @_only_for(Destination)
+    async def test_a_partner_that_is_not_there_is_a_connection_that_is_down(self, settings: dict[str, Any]) -> None:
+        connection = self.make(self.without_partner(settings))
+        await connection.open_destination()
+        try:
+            with pytest.raises(ConnectionDown) as caught:
+                await connection.send(Message(self.sample, "hl7v2", "ADT^A04"))
+        finally:
+            await connection.close()
+        assert "contract" in str(caught.value), "the error names the connection"
+        assert CANARY not in str(caught.value)
+
+    def without_partner(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Settings that lead nowhere; the default changes a folder or a port."""
+        if "path" in settings:
+            return {**settings, "path": str(Path(settings["path"]) / "missing" / "deeper")}
+        return {**settings, "host": "127.0.0.1", "port": 1}
+
+    async def test_no_patient_data_is_logged(self, settings: dict[str, Any], tmp_path: Path) -> None:
+        written = io.StringIO()
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(written))
+        handler = logging.StreamHandler(written)
+        logging.getLogger().addHandler(handler)
+        try:
+            await self._use(settings, tmp_path)
+        finally:
+            logging.getLogger().removeHandler(handler)
+            structlog.reset_defaults()
+        assert CANARY not in written.getvalue()
+
+    async def _use(self, settings: dict[str, Any], tmp_path: Path) -> None:
+        async with _Partner(await self.far_side(settings)):
+            connection = self.make(settings)
+            try:
+                if isinstance(connection, Destination):
+                    await connection.open_destination()
+                    await connection.send(Message(self.sample, "hl7v2", "ADT^A04"))
+                elif isinstance(connection, Source):
+                    await connection.open(FakeDeliver())
+                    await self.bring(connection, tmp_path)
+                    await asyncio.sleep(0.05)
+            except HubError as error:
+                assert CANARY not in str(error)
+            finally:
+                await connection.close()
+
+
+class _Partner:
+    """`async with` for a far side that may be None."""
+
+    def __init__(self, partner: Any) -> None:
+        self._partner = partner
+
+    async def __aenter__(self) -> None:
+        if self._partner is not None:
+            await self._partner.__aenter__()
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._partner is not None:
+            await self._partner.__aexit__(*error)
+
+
+async def _until(condition: Any, timeout: float = 10.0) -> None:
+    async with asyncio.timeout(timeout):
+        while not condition():  # noqa: ASYNC110 - waits for something outside
+            await asyncio.sleep(0.01)
+
+
+def _models(model: type[BaseModel]) -> list[type[BaseModel]]:
+    import typing
+
+    found = [model]
+    for info in model.model_fields.values():
+        for part in (info.annotation, *typing.get_args(info.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel) and part not in found:
+                found += _models(part)
+    return found
+
+
+def _undescribed(model: type[BaseModel]) -> list[str]:
+    return [name for name, info in model.model_fields.items() if not info.description]

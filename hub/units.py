@@ -1,0 +1,76 @@
+"""Durations, sizes and times of day as people write them in a clinic file: `90s`, `5m`, `24h`, `20MiB`, `06:00`."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, time, timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of `90s`, `1.5h`, `2d`; a bare number is refused because its unit would be a guess.
+
+    Numbers that are no text (defaults in code) are seconds.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", str(value).strip())
+    if not match:
+        raise ValueError("expected a duration with its unit, such as 90s, 5m, 24h or 3d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def parse_size(value: object) -> int:
+    """Bytes of `256KiB`, `20MiB`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = re.fullmatch(r"(\d+)\s*([KMG]?i?B)", str(value).strip(), re.IGNORECASE)
+    if not match or match[2].upper() not in _BYTES:
+        raise ValueError("expected a size with its unit, such as 256KiB or 20MiB")
+    return int(match[1]) * _BYTES[match[2].upper()]
+
+
+def parse_time_of_day(value: object) -> time:
+    """A time of day on the 24-hour clock: `06:00`."""
+    if isinstance(value, time):
+        return value
+    match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", str(value).strip())
+    if not match:
+        raise ValueError("expected a time of day on the 24-hour clock, such as 06:00")
+    return time(int(match[1]), int(match[2]))
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+TimeOfDay = Annotated[time, BeforeValidator(parse_time_of_day)]
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since 1970 in UTC: how the store keeps times."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_micros(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601 with its zone, to the second; UTC is written `Z`."""
+    text = moment.isoformat(timespec="seconds")
+    return text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text
+
+
+def age_in_words(seconds: float) -> str:
+    """`42 s`, `7 min`, `3 h`, `2 d`."""
+    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"

@@ -1,0 +1,1 @@
+"""What the clinic does: one workflow per file or folder."""

@@ -1,0 +1,45 @@
+"""Coverage known before the visit: checks are planned with a booking, withdrawn with a cancellation, and run when due.
+
+steps.py       plan_checks, check_failed
+checks.py      what a due check needs: the visit with its patient, coverage and payer, or why there is nothing to ask
+outcome.py     what an answer comes to: one outcome, and who does what
+answers.py     saving an answer: late and stale ones told apart, tries again planned
+operations.py  the lists and cards of people
+"""
+
+from __future__ import annotations
+
+from hub import CoverageCheck, DueJob, Operation, Reaction, RecordKey, RecordKind, hookimpl
+from hub.step import AnyStep
+from plugins.eligibility.answers import save_answer
+from plugins.eligibility.checks import JOB, prepare_check, recheck_visits
+from plugins.eligibility.operations import OPERATIONS
+from plugins.eligibility.steps import CheckFailed, PlanChecks
+
+
+@hookimpl
+def register_steps() -> list[type[AnyStep]]:
+    return [PlanChecks, CheckFailed]
+
+
+@hookimpl
+def register_records() -> list[RecordKind]:
+    def keys(check: CoverageCheck) -> list[RecordKey]:
+        return [RecordKey("day", check.service_date.isoformat())] if check.service_date else []
+
+    return [RecordKind("coverage_check", CoverageCheck, keys, frozenset({"day"}), save=save_answer)]
+
+
+@hookimpl
+def register_due() -> list[DueJob]:
+    return [DueJob(JOB, prepare_check)]
+
+
+@hookimpl
+def register_reactions() -> list[Reaction]:
+    return [Reaction("check again when coverage changes", "patient", recheck_visits)]
+
+
+@hookimpl
+def register_operations() -> list[Operation]:
+    return OPERATIONS

@@ -1,0 +1,182 @@
+"""What a check needs when it is due, and when a visit is to be checked again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+
+from hub import Appointment, Context, Coverage, CoverageCheck, Due, Patient, Prepared, Visit, WorklistItem
+from hub.records import GONE, Payer
+from hub.step import Site
+from plugins.eligibility.outcome import Decision
+
+JOB = "eligibility"
+DECIDED = frozenset({"covered", "covered_elsewhere", "inactive", "not_found", "mismatch", "unclear"})
+"""Outcomes that are an answer of the payer, and need no second question while they are fresh."""
+
+
+def plan_check(appointment: str, why: str, moment: datetime, context: Context) -> None:
+    """One check of a visit for each reason there is to check it."""
+    context.plan(Due(JOB, f"{appointment}/{why}", moment, {"appointment": appointment, "why": why}, lane=appointment))
+
+
+async def prepare_check(payload: Mapping[str, str], context: Context) -> Prepared | None:
+    """The visit to ask about; None when there is nothing to ask, with the outcome saved."""
+    appointment = await context.get(Appointment, payload.get("appointment", ""))
+    if appointment is None or appointment.status in GONE or appointment.starts_at is None:
+        return None
+    context.key("appointment", appointment.id)
+    day = service_day(appointment, context)
+    if day is None or day < context.now.astimezone(site_of(appointment, context).zone).date():
+        return None
+    check = await context.get(CoverageCheck, appointment.id) or CoverageCheck(id=appointment.id)
+    patient = await _chart(appointment, context)
+    for identifier in patient.identifiers if patient else ():
+        context.key("patient", identifier.value)
+    coverage, payer = choose_coverage(patient, context)
+    check = check.model_copy(
+        update={"service_date": day, "patient_id": appointment.patient_id, "payer": _payer_name(coverage, payer)}
+    )
+    if (decision := without_asking(patient, coverage, payer)) is not None:
+        await _save_decision(check, decision, context)
+        return None
+    assert patient is not None and coverage is not None and payer is not None  # noqa: S101, PT018 - decided above
+    asked_for = fingerprint(coverage, patient, payer, day, context)
+    if is_fresh(check, asked_for, context) and payload.get("why") != "asked":
+        return None
+    await context.put(check.model_copy(update={"outcome": "pending", "action": None, "who": None, "cause": None}))
+    context.note("checking", f"Asking {payer.name} about coverage")
+    visit = Visit(
+        appointment=appointment,
+        patient=patient,
+        coverage=coverage,
+        payer=payer,
+        organisation=context.organisation,
+        service_date=day,
+    )
+    return Prepared(
+        visit, {"appointment": appointment.id, "asked_for": asked_for, "service_date": day.isoformat(), "payer": payer.payer}
+    )
+
+
+def without_asking(patient: Patient | None, coverage: Coverage | None, payer: Payer | None) -> Decision | None:
+    """The outcome when no payer needs to be asked, or none can be."""
+    if patient is not None and (patient.self_pay or (payer is not None and payer.check == "self_pay")):
+        return Decision("self_pay")
+    if patient is None or coverage is None:
+        action = "No insurance on file. Ask the patient for the card, or agree on self-pay."
+        return Decision("no_coverage_on_file", action, "coordinator", "no coverage")
+    if payer is None:
+        name = coverage.payer or coverage.payer_name or "without an id"
+        return Decision(
+            "unclear", f"The payer {name} is not in the payer list. IT adds it to payers.csv.", "it", "payer unknown"
+        )
+    if payer.check == "no":
+        return Decision(
+            "unclear",
+            f"{payer.name} cannot be asked electronically. Verify by phone or portal.",
+            "coordinator",
+            "payer not electronic",
+        )
+    return None
+
+
+def choose_coverage(patient: Patient | None, context: Context) -> tuple[Coverage | None, Payer | None]:
+    """The primary coverage and its line in the payer list."""
+    if patient is None or not patient.coverages:
+        return None, None
+    coverage = patient.coverages[0]
+    return coverage, context.payer(coverage.payer, coverage.plan, coverage.payer_name)
+
+
+def fingerprint(coverage: Coverage, patient: Patient, payer: Payer, day: date, context: Context) -> str:
+    """Equal as long as the same question would be asked."""
+    insured = coverage.subscriber or patient.name
+    people = [
+        insured.family,
+        insured.given,
+        insured.birth_date,
+        patient.name.family,
+        patient.name.given,
+        patient.name.birth_date,
+    ]
+    parts = [payer.payer, coverage.member_id, coverage.group, coverage.relationship, *people, day, *payer.service_types]
+    return context.digest("asked_for", *(str(part or "") for part in parts))
+
+
+def is_fresh(check: CoverageCheck, asked_for: str, context: Context) -> bool:
+    if check.asked_for != asked_for or check.outcome not in DECIDED or check.checked_at is None:
+        return False
+    return (context.now - check.checked_at).total_seconds() < check.plan.fresh_for
+
+
+def site_of(appointment: Appointment, context: Context) -> Site:
+    return context.sites.get(appointment.site or "", context.site)
+
+
+def service_day(appointment: Appointment, context: Context) -> date | None:
+    """The day of the visit where it takes place."""
+    if appointment.starts_at is None:
+        return None
+    return appointment.starts_at.astimezone(site_of(appointment, context).zone).date()
+
+
+async def _chart(appointment: Appointment, context: Context) -> Patient | None:
+    chart = await context.get(Patient, appointment.patient_id) if appointment.patient_id else None
+    while chart is not None and chart.merged_into is not None:
+        chart = await context.get(Patient, chart.merged_into)
+    return chart
+
+
+def _payer_name(coverage: Coverage | None, payer: Payer | None) -> str | None:
+    if payer is not None:
+        return payer.name
+    return (coverage.payer_name or coverage.payer) if coverage is not None else None
+
+
+async def _save_decision(check: CoverageCheck, decision: Decision, context: Context) -> None:
+    update = {
+        "outcome": decision.outcome,
+        "action": decision.action,
+        "who": decision.who,
+        "cause": decision.cause,
+        "asked_for": None,
+    }
+    await context.put(check.model_copy(update=update))
+    context.note(decision.outcome, decision.action or "Nothing to ask: the patient pays")
+    await context.save(work_for(check.id, check.plan.queue, decision))
+
+
+def work_for(appointment: str, queue: str, decision: Decision) -> WorklistItem:
+    """The worklist item of a decision; a closed one closes what is open for the visit."""
+    if decision.action is None:
+        return WorklistItem(appointment=appointment, open=False, closed_because=f"outcome: {decision.outcome}")
+    return WorklistItem(
+        appointment=appointment,
+        queue=queue,
+        text=decision.action,
+        who=decision.who or "coordinator",
+        cause=decision.cause or decision.outcome,
+    )
+
+
+async def recheck_visits(patient: Patient, context: Context) -> None:
+    """A chart was saved: visits whose question would now be another one are checked again."""
+    if patient.merged_into is not None or patient.provisional:
+        return
+    for appointment in await context.find(Appointment, "patient", patient.id, limit=200):
+        if appointment.status in GONE or appointment.starts_at is None or appointment.starts_at < context.now:
+            continue
+        check = await context.get(CoverageCheck, appointment.id)
+        if check is not None and _would_ask_something_else(check, appointment, patient, context):
+            plan_check(appointment.id, "coverage", context.now, context)
+
+
+def _would_ask_something_else(check: CoverageCheck, appointment: Appointment, patient: Patient, context: Context) -> bool:
+    coverage, payer = choose_coverage(patient, context)
+    decision = without_asking(patient, coverage, payer)
+    if decision is not None:
+        return check.outcome != decision.outcome or check.cause != decision.cause
+    day = service_day(appointment, context)
+    assert coverage is not None and payer is not None and day is not None  # noqa: S101, PT018 - decided above
+    return check.asked_for != fingerprint(coverage, patient, payer, day, context)

@@ -1,0 +1,125 @@
+"""`hub eligibility`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hub.cli.options import config_option, json_option
+
+
+@click.group()
+def eligibility() -> None:
+    """Coverage of the visits: list, show, check."""
+
+
+@eligibility.command("list")
+@click.option("--date", default="today", show_default=True, metavar="D", help="today, tomorrow, 2026-11-24.")
+@click.option("--state", metavar="S", help="An outcome, or `problem` for all that need somebody.")
+@config_option
+@json_option
+def list_visits(date: str, state: str | None, config: str, as_json: bool) -> int:
+    """The visits of a day with what is known about their coverage."""
+    from hub.cli.operate import operate
+    from hub.cli.output import print_lines
+
+    lines = operate(config, "eligibility.list", {"date": date, "state": state})
+    if as_json:
+        print_lines(lines)
+    else:
+        show_visits(lines, empty=f"no visits on {date}" + (f" with {state}" if state else ""))
+    return 0
+
+
+def show_visits(lines: list[dict[str, Any]], *, empty: str) -> None:
+    """The table a coordinator reads."""
+    from hub.cli.output import table
+
+    rows = [
+        (
+            (line["starts_at"] or "")[11:16],
+            line["patient"]["name"] or line["patient"]["id"],
+            line["payer"],
+            WORDS[line["outcome"]],
+            owes_in_words(line["owes"]),
+            line["action"],
+            line["who"],
+        )
+        for line in lines
+    ]
+    table(("time", "patient", "payer", "status", "owes", "what to do", "who"), rows, empty=empty)
+
+
+WORDS = {
+    "covered": "covered",
+    "covered_elsewhere": "covered by another plan",
+    "inactive": "not active",
+    "not_found": "not found",
+    "mismatch": "data differ",
+    "no_coverage_on_file": "no insurance on file",
+    "self_pay": "pays himself",
+    "payer_unavailable": "payer not answering",
+    "pending": "being checked",
+    "unclear": "unclear",
+    "withdrawn": "visit cancelled",
+}
+
+
+def owes_in_words(owes: dict[str, Any]) -> str:
+    parts = []
+    if owes["co_payment"] is not None:
+        parts.append(f"co-pay {owes['co_payment']}")
+    if owes["deductible_remaining"] is not None:
+        parts.append(f"deductible left {owes['deductible_remaining']}")
+    return ", ".join(parts)
+
+
+@eligibility.command()
+@click.argument("appointment")
+@config_option
+@json_option
+def show(appointment: str, config: str, as_json: bool) -> int:
+    """Everything known about the coverage of one visit."""
+    from hub.cli.operate import operate
+    from hub.cli.output import print_json
+
+    visit = operate(config, "eligibility.show", {"appointment": appointment})
+    if as_json:
+        print_json(visit)
+        return 0
+    click.echo(f"{visit['patient']['name']}  {visit['starts_at']}  ({visit['status']})")
+    click.echo(f"{WORDS[visit['outcome']].upper()}  {visit['payer'] or ''}  {visit['plan'] or ''}".rstrip())
+    lines = {
+        "owes": owes_in_words(visit["owes"]),
+        "other payer": visit["other_payer"],
+        "to do": visit["action"],
+        "who": visit["who"],
+        "cause": visit["cause"],
+        "checked at": visit["checked_at"],
+    }
+    for name, value in lines.items():
+        if value:
+            click.echo(f"  {name:12} {value}")
+    for rejection in visit["rejections"]:
+        click.echo(f"  rejected     {rejection['loop']} AAA {rejection['code']}: {rejection['text']}")
+    for finding in visit["findings"]:
+        click.echo(f"  finding      {finding}")
+    return 0
+
+
+@eligibility.command()
+@click.argument("appointment")
+@config_option
+@json_option
+def check(appointment: str, config: str, as_json: bool) -> int:
+    """Check one visit now, whether or not the last answer is fresh."""
+    from hub.cli.operate import operate
+    from hub.cli.output import print_json
+
+    result = operate(config, "eligibility.check", {"appointment": appointment})
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(f"the visit {appointment} is checked as soon as the hub runs; see hub eligibility show {appointment}")
+    return 0

@@ -1,0 +1,69 @@
+"""What an answer comes to: one outcome, what to do, and who does it.  Pure: no store, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hub.formats.x12 import codes
+from hub.records import CoverageCheck, Outcome, Payer
+
+_WEIGHT: dict[str, int] = {"not_found": 0, "mismatch": 1, "unclear": 2, "payer_unavailable": 3}
+"""Of several rejections, which one names the outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One outcome; `action` is None when nobody needs to do anything."""
+
+    outcome: Outcome
+    action: str | None = None
+    who: str | None = None
+    cause: str | None = None
+
+
+def decide(answer: CoverageCheck, payer: Payer | None) -> Decision:
+    """The outcome of an answer from the payer it was asked of."""
+    if answer.failure:
+        return Decision("unclear", f"{answer.failure} IT looks at the message.", "it", "answer not usable")
+    if answer.rejections:
+        return _rejected(answer)
+    if answer.other_payer and payer is not None and payer.medicare and answer.status in ("active", "active_review"):
+        action = f"{answer.other_payer} covers this patient instead of Medicare. Ask for that card and register it."
+        return Decision("covered_elsewhere", action, "coordinator", "other plan")
+    return _by_status(answer)
+
+
+def _rejected(answer: CoverageCheck) -> Decision:
+    """Every rejection is told; none is collapsed into "not found" (CAQH CORE rule 259)."""
+    meanings = sorted((codes.rejection(r.code) for r in answer.rejections), key=lambda m: _WEIGHT.get(m.outcome, 2))
+    listed = list(dict.fromkeys(r.code for r in answer.rejections))
+    cause = f"AAA {', '.join(listed)}"
+    if answer.status == "active_review":
+        return Decision("unclear", "The payer says active, but also rejects the inquiry. Call the payer.", "coordinator", cause)
+    first = meanings[0]
+    outcome: Outcome = first.outcome  # type: ignore[assignment]  # the table holds outcomes only
+    words = "; ".join(dict.fromkeys(r.text for r in answer.rejections))
+    action = f"Payer rejected: {words}. {' '.join(dict.fromkeys(m.action for m in meanings))}"
+    return Decision(outcome, action, first.who, cause)
+
+
+def _by_status(answer: CoverageCheck) -> Decision:
+    match answer.status:
+        case "active":
+            return Decision("covered")
+        case "inactive":
+            action = (
+                "The plan is not active for the day of the visit. Ask the patient for the new insurance, or agree on self-pay."
+            )
+            return Decision("inactive", action, "coordinator", "inactive")
+        case "not_covered":
+            action = "The payer says this service is not covered. Tell the patient, or call the payer."
+            return Decision("unclear", action, "coordinator", "service not covered")
+        case "active_review":
+            return Decision(
+                "unclear", "The payer is still looking into this coverage. Call the payer.", "coordinator", "under review"
+            )
+        case _:
+            return Decision(
+                "unclear", "The payer did not say whether the plan is active. Call the payer.", "coordinator", "no status"
+            )

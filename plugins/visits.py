@@ -1,0 +1,214 @@
+"""Patients and appointments: upserted from what the EHR says, charts merged, so that there is one visit to speak of.
+
+A patient is known by identifier and assigning authority (PID-3).  A merge (A40, A34, A18) makes the retired chart point to
+the surviving one and moves its identifiers and appointments there, so that later messages under the old number still find it.
+"""
+
+from __future__ import annotations
+
+from hub import Appointment, Context, Identifier, MessageUnusable, Patient, RecordKey, RecordKind, Visit, hookimpl
+from hub.formats.hl7v2.codec import NOT_FOR_MATCHING
+from hub.records import Coverage, Person
+
+
+def usable(identifiers: list[Identifier]) -> list[Identifier]:
+    """Those by which a chart is found: no social security or licence numbers."""
+    return [i for i in identifiers if i.value and i.type.upper() not in NOT_FOR_MATCHING]
+
+
+# Finding.
+
+
+async def find_patient(identifiers: list[Identifier], context: Context) -> Patient | None:
+    """The chart with one of these identifiers; raises MessageUnusable when it could be several."""
+    for identifier in usable(identifiers):
+        exact = await context.find(Patient, "identifier", _full(identifier), limit=2)
+        if exact:
+            return exact[0]
+    for identifier in usable(identifiers):
+        if loose := await _by_number(identifier, context):
+            return loose
+    return None
+
+
+async def _by_number(identifier: Identifier, context: Context) -> Patient | None:
+    """A number without an authority matches one with, when only one chart has that number."""
+    charts = await context.find(Patient, "number", identifier.value, limit=5)
+    fitting = [
+        chart
+        for chart in charts
+        if any(i.value == identifier.value and not (i.authority and identifier.authority) for i in chart.identifiers)
+    ]
+    if len(fitting) > 1:
+        raise MessageUnusable(
+            "the patient's number has no assigning authority and belongs to several charts; set `authority` for the connection",
+            code="VIS-001",
+        )
+    return fitting[0] if fitting else None
+
+
+def _full(identifier: Identifier) -> str:
+    return f"{identifier.authority}|{identifier.value}"
+
+
+async def current_chart(id: str, context: Context) -> Patient | None:
+    """The chart with this id, or the one it was merged into."""
+    chart = await context.get(Patient, id) if id else None
+    for _ in range(20):
+        if chart is None or chart.merged_into is None:
+            return chart
+        chart = await context.get(Patient, chart.merged_into)
+    return chart
+
+
+# Saving patients.
+
+
+async def save_patient(update: Patient, context: Context) -> Patient:
+    """Merges what a message says into the chart: fields it does not speak of stay, `""` empties them."""
+    if not usable(update.identifiers):
+        raise MessageUnusable("PID-3 has no patient number, so there is no chart to save", code="VIS-002")
+    known = await find_patient(update.identifiers, context)
+    retired = await _retired_charts(update, known, context)
+    if known is None and retired:
+        known = retired.pop(0)  # the chart goes on under its new number
+    chart = _updated(known or Patient(id=context.new_id("p-")), update)
+    for old in retired:
+        chart = await _retire(old, chart, context)
+    await context.put(chart)
+    _file_under(chart, context)
+    if update.retires:
+        context.note("merged", "Chart merged: later messages under the old number go to this one")
+    return chart
+
+
+async def _retired_charts(update: Patient, known: Patient | None, context: Context) -> list[Patient]:
+    found: dict[str, Patient] = {}
+    for identifier in update.retires:
+        chart = await find_patient([identifier], context)
+        if chart is not None and (known is None or chart.id != known.id):
+            found[chart.id] = chart
+    return list(found.values())
+
+
+def _updated(chart: Patient, update: Patient) -> Patient:
+    said = update.model_fields_set - {"id", "identifiers", "name", "retires", "merged_into"}
+    values = {name: getattr(update, name) for name in said}
+    if "coverages" in values:
+        values["coverages"] = _in_order(update.coverages)
+    values["name"] = _merged_name(chart.name, update.name)
+    values["identifiers"] = _union(chart.identifiers, update.identifiers + update.retires)
+    if not update.provisional:
+        values["provisional"] = False
+    elif chart.identifiers:
+        values["provisional"] = chart.provisional  # a booking never takes a registration back
+    return chart.model_copy(update=values)
+
+
+def _merged_name(known: Person, update: Person) -> Person:
+    return known.model_copy(update={name: getattr(update, name) for name in update.model_fields_set})
+
+
+def _in_order(coverages: list[Coverage]) -> list[Coverage]:
+    """By IN1-22; those that do not say follow in the order they came."""
+    places = [c.priority if "priority" in c.model_fields_set else index + 1 for index, c in enumerate(coverages)]
+    ordered = sorted(zip(places, range(len(coverages)), coverages, strict=True), key=lambda entry: entry[:2])
+    return [coverage.model_copy(update={"priority": place}) for place, _, coverage in ordered]
+
+
+def _union(known: list[Identifier], more: list[Identifier]) -> list[Identifier]:
+    merged = {_full(i): i for i in known}
+    for identifier in more:
+        if not identifier.authority and any(i.value == identifier.value for i in merged.values()):
+            continue
+        merged[_full(identifier)] = identifier
+    return list(merged.values())
+
+
+async def _retire(old: Patient, chart: Patient, context: Context) -> Patient:
+    """Points the old chart to the surviving one; its appointments move, its insurance only fills a gap."""
+    await context.put(old.model_copy(update={"merged_into": chart.id}))
+    for appointment in await context.find(Appointment, "patient", old.id, limit=10_000):
+        await context.put(appointment.model_copy(update={"patient_id": chart.id}))
+    return chart.model_copy(
+        update={
+            "identifiers": _union(chart.identifiers, old.identifiers),
+            "coverages": chart.coverages or old.coverages,
+            "name": _merged_name(old.name, _only_said(chart.name)),
+        }
+    )
+
+
+def _only_said(person: Person) -> Person:
+    return Person(**{name: value for name in Person.model_fields if (value := getattr(person, name)) is not None})
+
+
+def _file_under(chart: Patient, context: Context) -> None:
+    for identifier in usable(chart.identifiers):
+        context.key("patient", identifier.value)
+
+
+# Saving appointments.
+
+
+async def save_appointment(update: Appointment, context: Context) -> Appointment:
+    """Merges what a message says into the booking, and finds or begins the chart of its patient."""
+    if not update.id:
+        raise MessageUnusable("the booking has neither a filler id (SCH-2) nor a placer id (SCH-1)", code="VIS-003")
+    known = await context.get(Appointment, update.id)
+    said = update.model_fields_set - {"patient", "patient_id"}
+    booking = (known or Appointment(id=update.id)).model_copy(update={name: getattr(update, name) for name in said})
+    if booking.site is None:
+        booking = booking.model_copy(update={"site": context.site.name})
+    if update.patient is not None and usable(update.patient.identifiers):
+        chart = await save_patient(update.patient.model_copy(update={"provisional": True}), context)
+        booking = booking.model_copy(update={"patient_id": chart.id})
+    elif (chart_of := await current_chart(booking.patient_id, context)) is not None:
+        _file_under(chart_of, context)
+    await context.put(booking)
+    context.key("appointment", booking.id)
+    if booking.placer_id:
+        context.key("appointment", booking.placer_id)
+    context.note(booking.status, _SAID[booking.status])
+    return booking
+
+
+_SAID = {
+    "booked": "New booking",
+    "rescheduled": "Booking moved to another time",
+    "changed": "Booking changed",
+    "cancelled": "Booking cancelled",
+    "deleted": "Booking deleted",
+    "no_show": "The patient did not come",
+    "arrived": "The patient has arrived",
+    "complete": "The visit is over",
+}
+
+
+# Search keys.
+
+
+def _patient_keys(patient: Patient) -> list[RecordKey]:
+    if patient.merged_into is not None:
+        return []
+    numbers = usable(patient.identifiers)
+    return [
+        *(RecordKey("identifier", _full(i), unique=True) for i in numbers),
+        *(RecordKey("number", i.value) for i in numbers),
+    ]
+
+
+def _appointment_keys(appointment: Appointment) -> list[RecordKey]:
+    keys = [RecordKey("patient", appointment.patient_id)] if appointment.patient_id else []
+    if appointment.starts_at is not None:
+        keys.append(RecordKey("day", appointment.starts_at.date().isoformat()))
+    return keys
+
+
+@hookimpl
+def register_records() -> list[RecordKind]:
+    return [
+        RecordKind("patient", Patient, _patient_keys, save=save_patient),
+        RecordKind("appointment", Appointment, _appointment_keys, frozenset({"day", "patient"}), save=save_appointment),
+        RecordKind("visit", Visit),
+    ]

@@ -1,0 +1,27 @@
+"""What a person must do, in plain words: one item for each visit and cause, closed by itself when the cause is gone."""
+
+from __future__ import annotations
+
+from hub import Operation, RecordKey, RecordKind, WorklistItem, hookimpl
+from hub.step import AnyStep
+from plugins.worklist.items import save_item
+from plugins.worklist.operations import OPERATIONS
+from plugins.worklist.step import Worklist
+
+
+@hookimpl
+def register_steps() -> list[type[AnyStep]]:
+    return [Worklist]
+
+
+@hookimpl
+def register_records() -> list[RecordKind]:
+    def keys(item: WorklistItem) -> list[RecordKey]:
+        return [RecordKey("open", "yes" if item.open else "no"), RecordKey("appointment", item.appointment)]
+
+    return [RecordKind("worklist_item", WorklistItem, keys, frozenset({"open", "appointment"}), save=save_item)]
+
+
+@hookimpl
+def register_operations() -> list[Operation]:
+    return OPERATIONS

@@ -1,0 +1,31 @@
+"""Opening and closing items."""
+
+from __future__ import annotations
+
+from hub import Context, WorklistItem
+
+
+async def save_item(item: WorklistItem, context: Context) -> WorklistItem:
+    """Opens an item unless there is one for this visit and cause; one that is not open closes what is open for its visit."""
+    known = [i for i in await context.find(WorklistItem, "appointment", item.appointment) if i.open]
+    if not item.open:
+        for old in known:
+            await _close(old, item.closed_because or "done", context)
+        return item
+    same = next((i for i in known if i.queue == item.queue and i.cause == item.cause), None)
+    if item.appointment:
+        for old in known:
+            if old is not same:
+                await _close(old, f"now {item.cause}", context)
+    if same is not None:
+        kept = same.model_copy(update={"text": item.text, "who": item.who})
+    else:
+        kept = item.model_copy(update={"id": f"w-{await context.number('worklist')}", "opened_at": context.now})
+        context.note("worklist", f"For {item.who}: {item.text}")
+    await context.put(kept)
+    return kept
+
+
+async def _close(item: WorklistItem, because: str, context: Context) -> None:
+    await context.put(item.model_copy(update={"open": False, "closed_at": context.now, "closed_because": because}))
+    context.note("worklist", f"Closed: {item.cause}")
