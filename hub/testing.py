@@ -32,7 +32,9 @@ from hub.message import Message, new_id
 F = TypeVar("F", bound=Callable[..., Any])
 CANARY = "ZZCANARYPATIENT"
 """Stands for patient data: it must never appear in logs, errors or reprs."""
-SAMPLE = f"MSH|^~\\&|SIM|RIVER|HUB|RIVER|20261123090000||ADT^A04|C1|P|2.5\rPID|1||00042^^^RIVER^MR||{CANARY}^JANE||19800229|F\r".encode()
+SAMPLE = (
+    f"MSH|^~\\&|SIM|RIVER|HUB|RIVER|20261123090000||ADT^A04|C1|P|2.5\rPID|1||00042^^^RIVER^MR||{CANARY}^JANE||19800229|F\r"
+).encode()
 
 
 @dataclass

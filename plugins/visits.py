@@ -167,8 +167,6 @@ async def save_appointment(update: Appointment, context: Context) -> Appointment
         _file_under(chart_of, context)
     await context.put(booking)
     context.key("appointment", booking.id)
-    if booking.placer_id:
-        context.key("appointment", booking.placer_id)
     context.note(booking.status, _SAID[booking.status])
     return booking
 

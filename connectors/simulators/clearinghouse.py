@@ -105,12 +105,18 @@ def read_270(text: str) -> Inquiry:
     return found
 
 
+def _isa(inquiry: Inquiry, now: str, number: str) -> str:
+    blank = " " * 10
+    addresses = f"ZZ*{inquiry.receiver:<15}*ZZ*{inquiry.sender:<15}"
+    return f"ISA*00*{blank}*00*{blank}*{addresses}*{now}*^*00501*{number}*0*T*:"
+
+
 def _interchange(inquiry: Inquiry, code: str, version: str, transaction: list[str], *, wrong_count: bool = False) -> str:
     """An interchange around one transaction set; counts are right unless told otherwise."""
     now = time.strftime("%y%m%d*%H%M")
     number = f"{secrets.randbelow(10**9):09d}"
     count = len(transaction) + 1 + (3 if wrong_count else 0)
-    isa = f"ISA*00*          *00*          *ZZ*{inquiry.receiver:<15}*ZZ*{inquiry.sender:<15}*{now}*^*00501*{number}*0*T*:"
+    isa = _isa(inquiry, now, number)
     group = f"GS*{code}*{inquiry.receiver.strip()}*{inquiry.sender.strip()}*20{now}*1*X*{version}"
     segments = [isa, group, *transaction, f"SE*{count}*0001", "GE*1*1", f"IEA*1*{number}"]
     return "~".join(segments) + "~"
@@ -219,7 +225,7 @@ class MemberTable:
             return _interchange(inquiry, "FA", "005010X231A1", body)
         if kind == "TA1":
             now = time.strftime("%y%m%d*%H%M")
-            isa = f"ISA*00*          *00*          *ZZ*{inquiry.receiver:<15}*ZZ*{inquiry.sender:<15}*{now}*^*00501*000000001*0*T*:"
+            isa = _isa(inquiry, now, "000000001")
             return f"{isa}~TA1*{inquiry.control_number}*{now}*R*006~IEA*0*000000001~"
         return "<html><body><h1>502 Bad Gateway</h1></body></html>"
 

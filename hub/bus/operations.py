@@ -23,6 +23,8 @@ from hub.store.reader import MessageFilter, state_of
 from hub.store.rows import STATES, AuditRow, Write
 from hub.units import from_micros, iso, to_micros
 
+APPOINTMENT = ("appointment", "placer")
+"""Kinds of keys an appointment is looked up under: the EHR's own id, and that of who placed it."""
 MASK = "****"
 MOST_LISTED = 10_000
 
@@ -149,8 +151,8 @@ class Operations:
         if params.state == "working":
             return await self._working(params.limit)
         filing = self.core.filing
-        wanted = [("patient", params.patient), ("control", params.control_id), ("appointment", params.appointment)]
-        keys = [(kind, filing.value(kind, value)) for kind, value in wanted if value is not None]
+        wanted = [(("patient",), params.patient), (("control",), params.control_id), (APPOINTMENT, params.appointment)]
+        keys = [(kinds, filing.value(kinds[0], value)) for kinds, value in wanted if value is not None]
         since = to_micros(params.since if params.since.tzinfo else params.since.astimezone()) if params.since else None
         return await self.core.reader.list_messages(
             MessageFilter(params.connection, params.type, params.state, keys, since, params.limit)

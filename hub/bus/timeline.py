@@ -12,7 +12,7 @@ from hub.errors import NotFound
 from hub.units import from_micros, iso
 
 MOST_MESSAGES = 5000
-_KINDS = ("appointment", "control", "patient", "member", "trace")
+_KINDS = ("appointment", "placer", "control", "patient", "member", "trace")
 _ENDS = {
     "delivered": "delivered",
     "quarantined": "quarantined",

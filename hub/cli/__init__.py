@@ -43,7 +43,7 @@ def _plugin_points() -> dict[str, EntryPoint]:
 class Hub(click.Group):
     """Loads commands when they are asked for."""
 
-    # ruff: noqa: ARG002 - the signatures are click's
+    # ruff: noqa: ARG002 - the signatures are those of click
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*CORE, *_plugin_points()})

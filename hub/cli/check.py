@@ -65,10 +65,10 @@ def _homeless_work(clinic: Any) -> list[Any]:
 
     from hub.bus.hub import homeless
     from hub.errors import Problem
-    from hub.store.opening import store_path
+    from hub.paths import store_file
     from hub.store.reader import Reader
 
-    path = store_path(clinic.settings.store, clinic.settings.folder)
+    path = store_file(clinic.settings.store, clinic.settings.folder)
     if not path.exists():
         return []
 

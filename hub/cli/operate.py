@@ -15,15 +15,26 @@ TIMEOUT = 60.0
 
 def operate(config: str, operation: str, params: dict[str, Any]) -> Any:
     """The result of an operation; raises what it raised."""
-    from hub.clinic import load_clinic
-    from hub.console.api import socket_path
-    from hub.store.opening import store_path
-
-    clinic = load_clinic(Path(config))
-    path = socket_path(store_path(clinic.settings.store, clinic.settings.folder))
-    if path.exists() and (answer := _ask_running(path, operation, params)) is not _NOBODY:
+    path = control_socket_of(Path(config))
+    if path is not None and path.exists() and (answer := _ask_running(path, operation, params)) is not _NOBODY:
         return answer
-    return asyncio.run(_ask_at_rest(clinic, operation, params))
+    from hub.clinic import load_clinic
+
+    return asyncio.run(_ask_at_rest(load_clinic(Path(config)), operation, params))
+
+
+def control_socket_of(file: Path) -> Path | None:
+    """Where a hub with this clinic file listens; None when the file does not even say where its store is.
+
+    Read without plugins and checks, so that asking a running hub is quick.
+    """
+    from hub.paths import DEFAULT_STORE, control_socket, store_file
+    from hub.yaml_text import load_file
+
+    data = load_file(file).data
+    if not isinstance(data, dict):
+        return None
+    return control_socket(store_file(str(data.get("store") or DEFAULT_STORE), file.resolve().parent))
 
 
 _NOBODY = object()
@@ -55,9 +66,9 @@ def _ask_running(path: Path, operation: str, params: dict[str, Any]) -> Any:
 async def _ask_at_rest(clinic: Any, operation: str, params: dict[str, Any]) -> Any:
     from hub.bus.core import open_core
     from hub.bus.operations import Operations
-    from hub.store.opening import store_path
+    from hub.paths import store_file
 
-    path = store_path(clinic.settings.store, clinic.settings.folder)
+    path = store_file(clinic.settings.store, clinic.settings.folder)
     if not path.exists():
         raise Unreachable(f"there is no store at {path} yet; `hub run` makes it", code="STO-011")
     core = open_core(clinic)

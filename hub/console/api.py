@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import os
 import socket
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -27,21 +24,11 @@ from starlette.routing import Route
 from hub.bus.hub import Hub
 from hub.bus.operations import Operations
 from hub.errors import HubError, NotFound, Refused, StoreError
+from hub.paths import control_socket
 
 log = structlog.get_logger(__name__)
 
-LONGEST_PATH = 100
-"""Characters of a Unix socket's path that all systems take."""
 LARGEST_REQUEST = 1024 * 1024
-
-
-def socket_path(store: Path) -> Path:
-    """Beside the store, unless that path is too long for a socket."""
-    beside = store.with_name(store.name + ".sock")
-    if len(str(beside)) <= LONGEST_PATH:
-        return beside
-    digest = hashlib.blake2b(str(beside.resolve()).encode(), digest_size=8).hexdigest()
-    return Path(tempfile.gettempdir()) / f"clinic-hub-{os.getuid()}-{digest}.sock"
 
 
 def build_app(hub: Hub, operations: Operations) -> Starlette:
@@ -106,7 +93,7 @@ class ControlSocket:
     """Serves the API while the hub runs."""
 
     def __init__(self, hub: Hub, operations: Operations) -> None:
-        self.path = socket_path(hub.core.store.path)
+        self.path = control_socket(hub.core.store.path)
         config = uvicorn.Config(build_app(hub, operations), log_config=None, lifespan="off", access_log=False)
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None

@@ -16,6 +16,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from hub.catalogue import Catalogue
 from hub.connector import Source
 from hub.errors import ConfigError, Problem, Problems
+from hub.paths import DEFAULT_STORE
 from hub.records import Organisation
 from hub.settings import secrets
 from hub.settings.merge import Layered, layer, merge
@@ -177,10 +178,10 @@ class _Loader:
         return read_payers(file, self.problems)
 
     def store(self, data: dict[str, Any]) -> str:
-        given = data.get("store") or "sqlite:///var/hub.db"
+        given = data.get("store") or DEFAULT_STORE
         if not isinstance(given, str) or not given.startswith(STORES):
-            self.report("CFG-012", ("store",), "`store` is no address the hub knows", expected="sqlite:///var/hub.db")
-            return "sqlite:///var/hub.db"
+            self.report("CFG-012", ("store",), "`store` is no address the hub knows", expected=DEFAULT_STORE)
+            return DEFAULT_STORE
         return given
 
     def part(self, model: type[Any], key: Key, data: Any) -> Any:

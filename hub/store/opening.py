@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hub.errors import Refused, StoreError
+from hub.paths import store_file
 from hub.store.reader import Reader
 from hub.store.schema import HEAD
 from hub.store.sqlite import SqliteWriter, connect
@@ -78,17 +79,12 @@ class Store:
         self.lock.release()
 
 
-def store_path(url: str, folder: Path) -> Path:
-    """The file of `sqlite:///relative` or `sqlite:////absolute`."""
-    return folder / url.removeprefix("sqlite:///")
-
-
 def open_store(url: str, folder: Path, seal: Sealer, *, readers: int = 4) -> Store:
     """Takes the store, brings its schema up to date and checks that the key belongs to it.
 
     Raises Refused when another hub uses it, StoreError when it cannot be used.
     """
-    path = store_path(url, folder)
+    path = store_file(url, folder)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = StoreLock(path.with_name(path.name + ".lock"))

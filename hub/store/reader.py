@@ -39,8 +39,8 @@ class MessageFilter:
     connection: str | None = None
     type: str | None = None
     state: str | None = None
-    keys: Sequence[tuple[str, str]] = ()
-    """Kind and value; all must hold."""
+    keys: Sequence[tuple[Sequence[str], str]] = ()
+    """Kinds, of which one must have the value; all must hold."""
     since: int | None = None
     limit: int = 100
     before_seq: int | None = None
@@ -156,8 +156,8 @@ class Reader:
             conditions.append(message.c.seq >= _first_seq_since(wanted.since))
         if wanted.before_seq is not None:
             conditions.append(message.c.seq < wanted.before_seq)
-        for kind, value in wanted.keys:
-            seqs = select(message_key.c.seq).where(message_key.c.kind == kind, message_key.c.value == value)
+        for kinds, value in wanted.keys:
+            seqs = select(message_key.c.seq).where(message_key.c.kind.in_(kinds), message_key.c.value == value)
             conditions.append(message.c.seq.in_(seqs))
         if wanted.state is not None:
             conditions.append(_has_state(wanted.state))

@@ -27,7 +27,7 @@ async def prepare_check(payload: Mapping[str, str], context: Context) -> Prepare
         return None
     context.key("appointment", appointment.id)
     day = service_day(appointment, context)
-    if day is None or day < context.now.astimezone(site_of(appointment, context).zone).date():
+    if day is None or not is_ahead(appointment, context):
         return None
     check = await context.get(CoverageCheck, appointment.id) or CoverageCheck(id=appointment.id)
     patient = await _chart(appointment, context)
@@ -112,6 +112,12 @@ def is_fresh(check: CoverageCheck, asked_for: str, context: Context) -> bool:
 
 def site_of(appointment: Appointment, context: Context) -> Site:
     return context.sites.get(appointment.site or "", context.site)
+
+
+def is_ahead(appointment: Appointment, context: Context) -> bool:
+    """True until the day of the visit is over; who has been there is not asked about any more."""
+    day = service_day(appointment, context)
+    return day is not None and day >= context.now.astimezone(site_of(appointment, context).zone).date()
 
 
 def service_day(appointment: Appointment, context: Context) -> date | None:

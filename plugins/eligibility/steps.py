@@ -9,7 +9,7 @@ from pydantic import Field
 from hub import Appointment, Context, CoverageCheck, Message, MessageUnusable, Step, StepConfig, StepResult, WorklistItem
 from hub.records import GONE, CoveragePlan, Failure, Owes
 from hub.units import Duration, TimeOfDay, parse_time_of_day
-from plugins.eligibility.checks import JOB, plan_check, service_day, site_of
+from plugins.eligibility.checks import JOB, is_ahead, plan_check, service_day, site_of
 
 _WHYS = ("booking", "retry", "coverage", "asked")
 
@@ -43,7 +43,7 @@ class PlanChecks(Step[PlanChecksConfig]):
         known = await context.get(CoverageCheck, appointment.id)
         if appointment.status in GONE:
             await self._withdraw(appointment, known, context)
-        elif appointment.starts_at is not None and appointment.status in ("booked", "rescheduled", "changed"):
+        elif appointment.status in ("booked", "rescheduled", "changed") and is_ahead(appointment, context):
             await self._plan(appointment, known, context)
         return message
 

@@ -100,12 +100,14 @@ def _keys(message: Hl7, authority: str, ordering_path: str) -> Keys:
     control_id = message.control_id
     parts = [message.get("MSH-3") or "", message.get("MSH-4") or "", control_id]
     own = ordering_path and message.get(ordering_path)
+    filler, placer = message.get("SCH-2.1"), message.get("SCH-1.1")
     return Keys(
         type=message.type,
         control_id=control_id,
         duplicate_key="\x1f".join(parts) if control_id.strip() else "",
         patient=_unique(message.get_all("PID[*]-3[*].1") + message.get_all("MRG[*]-1[*].1")),
-        appointment=_unique([message.get("SCH-2.1"), message.get("SCH-1.1")]),
+        appointment=_unique([filler or placer]),
+        other=[("placer", placer.strip())] if placer and filler and placer != filler else [],
         member=_unique(message.get_all("IN1[*]-36.1") + message.get_all("IN1[*]-49.1")),
         ordering=[own] if own else _charts(message, authority),
         findings=tuple(message.findings),

@@ -1,0 +1,1 @@
+"""The tests mirror the tree; `tests/support.py` has what they share."""
