@@ -45,7 +45,7 @@ class FakeReceipt:
     duplicates: list[bool]
     state: str = "delivered"
 
-    async def outcome(self, timeout: float) -> str:  # noqa: ARG002 - known at once
+    async def outcome(self, timeout: float) -> str:
         return self.state
 
 
@@ -104,7 +104,7 @@ class ConnectorContract:
 
     # Helpers to override.
 
-    async def far_side(self, config: dict[str, Any]) -> Any:  # noqa: ARG002
+    async def far_side(self, config: dict[str, Any]) -> Any:
         """Starts the partner before the connection is made; may change `config` (a port). An async context manager, or None."""
         return None
 
