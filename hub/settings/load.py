@@ -237,6 +237,7 @@ class _Loader:
         config = self.validate(connector.Config, layered, f"in the connection {name!r} ({kind})")
         if config is None:
             return None
+        config = _anchored(config, self.folder)
         if config.site is not None and config.site not in sites:
             self.add(
                 layered.problem(
@@ -559,6 +560,18 @@ def _fields_at(model: type[Any], key: Key) -> list[str]:
         kinds = (info.annotation, *typing.get_args(info.annotation)) if info else ()
         current = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
     return list(current.model_fields) if hasattr(current, "model_fields") else []
+
+
+def _anchored(model: Any, folder: Path) -> Any:
+    """Relative paths in a clinic file are relative to the file, wherever the hub is started."""
+    update: dict[str, Any] = {}
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, Path) and not value.is_absolute():
+            update[name] = folder / value
+        elif isinstance(value, BaseModel):
+            update[name] = _anchored(value, folder)
+    return model.model_copy(update=update) if update else model
 
 
 def _zone(name: str) -> tzinfo:

@@ -1,0 +1,80 @@
+"""What the documents say is so: generated pages are fresh, YAML is valid, shell blocks run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hub import hookspecs
+from hub.clinic import examine
+from tests.support import ROOT, free_port
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(file: Path, language: str) -> list[str]:
+    return [text for found, text in _BLOCK.findall(file.read_text(encoding="utf-8")) if found == language]
+
+
+def test_generated_pages_are_what_the_code_says() -> None:
+    done = subprocess.run([sys.executable, ROOT / "docs/generate.py", "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_hook_is_documented() -> None:
+    page = (ROOT / "docs/reference/hooks.md").read_text(encoding="utf-8")
+    hooks = [name for name, thing in vars(hookspecs).items() if hasattr(thing, "clinic_hub_spec")]
+    assert hooks
+    assert [name for name in hooks if f"## {name}(" not in page] == []
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda f: f.name)
+def test_yaml_in_documents_says_what_it_is(file: Path) -> None:
+    kinds = {"clinic", "mapping", "cases"}
+    unnamed = [text for text in blocks(file, "yaml") if text.split("\n")[0].removeprefix("# ").split()[0] not in kinds]
+    assert unnamed == []
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda f: f.name)
+def test_clinic_files_in_documents_are_right(file: Path, tmp_path: Path) -> None:
+    for number, text in enumerate(t for t in blocks(file, "yaml") if t.startswith("# clinic\n")):
+        clinic = tmp_path / f"{number}.yaml"
+        clinic.write_text(text, encoding="utf-8")
+        examined = examine(clinic, strict_secrets=False)
+        assert [f"{p.place}: {p.text}" for p in examined.errors] == []
+
+
+def _prepared(script: str, port: int) -> str:
+    """The script for a folder of its own: `make` is only asked whether it knows the target, and the port is a free one."""
+    lines = []
+    for line in script.splitlines():
+        if line.startswith("make "):
+            line = f"make -n -C {ROOT} {line.removeprefix('make ')} > /dev/null"
+        lines.append(line.replace("2575", str(port)))
+        if line.startswith("hub init "):
+            folder = line.split()[-1]
+            lines.append(f"sed -i.bak 's/2575/{port}/' {folder}/clinic.yaml && rm {folder}/clinic.yaml.bak")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda f: f.name)
+def test_shell_blocks_run_from_top_to_bottom(file: Path, tmp_path: Path) -> None:
+    """As a reader would type them, mappings and cases of the page put where it says."""
+    port = free_port()
+    script = ["set -e", f'export PATH="{Path(sys.executable).parent}:$PATH"']
+    for language, text in _BLOCK.findall(file.read_text(encoding="utf-8")):
+        if language == "sh":
+            script.append(_prepared(text, port))
+        elif language == "yaml" and text.startswith(("# mapping ", "# cases ")):
+            kind, name = text.split("\n")[0].removeprefix("# ").split()
+            suffix = ".yaml" if kind == "mapping" else ".test.yaml"
+            script.append(f"cat > clinic/mappings/{name}{suffix} <<'END_OF_FILE'\n{text}END_OF_FILE")
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(script)], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
