@@ -43,12 +43,12 @@ def show_visits(lines: list[dict[str, Any]], *, empty: str) -> None:
             line["payer"],
             WORDS[line["outcome"]],
             owes_in_words(line["owes"]),
-            line["action"],
             line["who"],
+            line["action"],
         )
         for line in lines
     ]
-    table(("time", "patient", "payer", "status", "owes", "what to do", "who"), rows, empty=empty)
+    table(("time", "patient", "payer", "status", "owes", "who", "what to do"), rows, empty=empty)
 
 
 WORDS = {
