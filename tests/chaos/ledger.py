@@ -1,9 +1,10 @@
-"""Senders and a receiver that remember everything, outside of the hub, and a checker for lost, repeated and reordered messages."""
+"""Senders and a receiver that remember everything, outside of the hub, and a checker: lost, repeated, reordered."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ class Ledger:
         found = []
         for patient, numbers in self.arrived.items():
             firsts = list(dict.fromkeys(numbers))
-            found += [f"{patient}-{n} after {m}" for m, n in zip(firsts, firsts[1:], strict=False) if n < m]
+            found += [f"{patient}-{n} after {m}" for m, n in itertools.pairwise(firsts) if n < m]
         return found
 
     def old_repeats(self) -> list[str]:

@@ -19,7 +19,9 @@ KILLS = 200 if os.environ.get("CLINIC_HUB_LONG") else 20
 CLINIC = """
 connections:
   ehr: {kind: mllp_listener, port: "@IN@"}
-  pms: {kind: mllp_sender, host: 127.0.0.1, port: "@OUT@", parallel: "8", timeout: 5s, retry: {first: 20ms, most: 100ms, attempts: "50"}}
+  pms:
+    {kind: mllp_sender, host: 127.0.0.1, port: "@OUT@", parallel: "8", timeout: 5s,
+     retry: {first: 20ms, most: 100ms, attempts: "50"}}
 flows:
   forward: {from: ehr, steps: [{send: pms}]}
 """

@@ -1,0 +1,114 @@
+"""The payer list is a CSV file people keep in a spreadsheet: every mistake in it is told with its line."""
+
+from pathlib import Path
+
+import pytest
+
+from hub.errors import Problem, Problems
+from hub.records import Payer
+from hub.settings.payers import read_payers
+
+HEAD = "payer,name,clearinghouse_id,also,service_types,check,medicare\n"
+
+
+def read(folder: Path, content: str | bytes) -> tuple[list[Payer], list[Problem]]:
+    file = folder / "payers.csv"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    problems = Problems()
+    return read_payers(file, problems), problems.found
+
+
+def test_a_good_list_is_read(tmp_path: Path) -> None:
+    lines = '60054,"Aetna, Inc.",60054,AETNA US,30 98,yes,\nCMS,Medicare,CMS,,30,,yes\n'
+    lines += "SELFPAY,Self-pay,,SP,,self_pay,\nX,Local,,,,no,\n"
+    payers, problems = read(tmp_path, HEAD + lines)
+    assert not problems
+    assert [(p.payer, p.name, p.clearinghouse_id, p.also, p.service_types, p.check, p.medicare) for p in payers] == [
+        ("60054", "Aetna, Inc.", "60054", ("AETNA", "US"), ("30", "98"), "yes", False),
+        ("CMS", "Medicare", "CMS", (), ("30",), "yes", True),
+        ("SELFPAY", "Self-pay", "", ("SP",), ("30",), "self_pay", False),
+        ("X", "Local", "", (), ("30",), "no", False),
+    ]
+
+
+def test_columns_may_be_left_out_and_come_in_any_order(tmp_path: Path) -> None:
+    payers, problems = read(tmp_path, "clearinghouse_id,name,payer\n60054,Aetna,00054\n")
+    assert not problems
+    assert (payers[0].payer, payers[0].service_types) == ("00054", ("30",))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfpayer,name,clearinghouse_id\r\n1,A,1\r\n",
+        b"payer,name,clearinghouse_id\n\n1,A,1\n\n\n",
+        b"payer,name,clearinghouse_id\n 1 , A ,1 \n",
+    ],
+    ids=["as Excel saves it", "with empty lines", "with blanks around"],
+)
+def test_what_spreadsheets_do_to_a_list_is_no_mistake(tmp_path: Path, content: bytes) -> None:
+    payers, problems = read(tmp_path, content)
+    assert not problems
+    assert [(p.payer, p.name) for p in payers] == [("1", "A")]
+
+
+MISTAKES = {
+    "an unknown column": ("payer,name,clearing_house\n1,A,1\n", "CFG-041", 1, "clearing_house"),
+    "two unknown columns": ("payer,name,colour,clearing_house\n1,A,r,1\n", "CFG-041", 1, "clearing_house"),
+    "a missing column": ("payer,clearinghouse_id\n1,1\n", "CFG-041", 1, "name"),
+    "an empty file": ("", "CFG-041", 1, "payer"),
+    "a column named twice": ("payer,name,name,clearinghouse_id\n1,A,B,1\n", "CFG-041", 1, "name"),
+    "semicolons instead of commas": ("payer;name;clearinghouse_id\n1;A;1\n", "CFG-041", 1, "payer"),
+    "no id": (f"{HEAD}1,A,1\n,B,2\n", "CFG-042", 3, "id"),
+    "no name": (f"{HEAD}1,A,1\n2,,2\n", "CFG-042", 3, "name"),
+    "a word under check": (f"{HEAD}1,A,1,,,sometimes,\n", "CFG-042", 2, "check"),
+    "a word under medicare": (f"{HEAD}1,A,1,,,,perhaps\n", "CFG-042", 2, "medicare"),
+    "an id that stands twice": (f"{HEAD}1,A,1\n2,B,2\n1,C,3\n", "CFG-043", 4, "'1'"),
+    "an id that is another's other name": (f"{HEAD}1,A,1,AETNA\nAETNA,B,2\n", "CFG-043", 3, "'AETNA'"),
+    "an id in other letters": (f"{HEAD}aetna,A,1\nAETNA,B,2\n", "CFG-043", 3, "'AETNA'"),
+    "nothing to ask by": (f"{HEAD}1,A,\n", "CFG-044", 2, "clearinghouse_id"),
+    "a comma that is not quoted": (f"{HEAD}1,Aetna, Inc.,1,,30,yes,,\n", "CFG-042", 2, ""),
+    "a cell too many": ("payer,name,clearinghouse_id\n1,Aetna, Inc.,60054\n", "CFG-042", 2, ""),
+    "a quote that is never closed": (f'{HEAD}1,"A,1\n2,B,2\n', "", 0, ""),
+}
+
+
+@pytest.mark.parametrize(("content", "code", "line", "word"), MISTAKES.values(), ids=MISTAKES)
+def test_each_mistake_is_told_with_its_line(tmp_path: Path, content: str, code: str, line: int, word: str) -> None:
+    _, problems = read(tmp_path, content)
+    assert problems
+    assert {p.file for p in problems} == {str(tmp_path / "payers.csv")}
+    if code:
+        assert [(p.code, p.line) for p in problems] == [(code, line)]
+        assert word in problems[0].text
+
+
+def test_all_lines_are_told_at_once_and_the_good_ones_are_read(tmp_path: Path) -> None:
+    payers, problems = read(tmp_path, f"{HEAD}1,A,1\n,B,2\n3,C,\n4,D,4,,,maybe\n1,E,5\n6,F,6\n")
+    assert [(p.code, p.line) for p in problems] == [("CFG-042", 3), ("CFG-044", 4), ("CFG-042", 5), ("CFG-043", 6)]
+    assert {"1", "6"} <= {p.payer for p in payers}
+
+
+def test_lines_are_counted_as_an_editor_counts_them(tmp_path: Path) -> None:
+    _, problems = read(tmp_path, f'{HEAD}1,"A\nof B",1\n\n2,C,\n')
+    assert [(p.code, p.line) for p in problems] == [("CFG-044", 5)]
+
+
+@pytest.mark.parametrize(
+    "content", [b"payer,name\n1,M\xfcller\n", b"PK\x03\x04\x00\xff\xfe"], ids=["windows-1252", "an Excel file"]
+)
+def test_a_file_that_is_no_text_is_told(tmp_path: Path, content: bytes) -> None:
+    payers, problems = read(tmp_path, content)
+    assert not payers
+    assert [p.code for p in problems] == ["CFG-040"]
+
+
+def test_a_cell_longer_than_csv_allows_is_a_problem_not_an_exception(tmp_path: Path) -> None:
+    _, problems = read(tmp_path, f'{HEAD}1,"{"x" * 200_000}\n2,B,2\n')
+    assert problems
+
+
+def test_an_other_name_that_repeats_the_lines_own_id_is_no_clash(tmp_path: Path) -> None:
+    payers, problems = read(tmp_path, f"{HEAD}AETNA,Aetna,60054,AETNA 60054\n")
+    assert not problems
+    assert len(payers) == 1

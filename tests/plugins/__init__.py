@@ -1,0 +1,1 @@
+"""What the clinic does: patients and visits, eligibility, worklist, through real hubs."""
