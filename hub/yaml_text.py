@@ -6,6 +6,7 @@ and tags are mistakes, each reported with its place, and reading goes on so that
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -15,6 +16,9 @@ import yaml
 from hub.errors import Problem, Problems
 
 Key = tuple[str | int, ...]
+
+DEEPEST = 50
+"""No file of a clinic has so many parts inside each other; the reader stops there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +83,83 @@ def load_file(path: FilePath) -> Document:
 
 
 def load_text(text: str, file: str) -> Document:
+    """Raises nothing; a text that cannot be read to its end has no data, but all mistakes up to there."""
     document = Document(None, file)
-    builder = _Builder(document, text.splitlines())
-    try:
-        events = list(yaml.parse(text, Loader=yaml.SafeLoader))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        source = builder.lines[line - 1] if line <= len(builder.lines) else ""
-        document.problems.add(Problem("CFG-002", f"this is no YAML: {error.problem}", file, line, column, source))
-        return document
-    except yaml.YAMLError as error:
-        document.problems.add(Problem("CFG-002", f"this is no YAML: {error}", file, 1, 1))
-        return document
-    document.data = builder.build(events)
+    builder = _Builder(document, [without_secrets(line) for line in text.splitlines()])
+    events, stop = _events(text)
+    data = builder.build(events)
+    if stop is None:
+        document.data = data
+    else:
+        builder.stopped(stop)
     return document
 
 
+# What may stand behind these words is not shown when the line is, whatever mistake is in it.
+_SECRET = r"pass?w(or)?d|pass[_-]?(phrase|code)|secret|token(?!_url)|api[_-]?key|credential"
+_VALUE = r"""(?:"(?:\\.|[^"\\])*"?|'(?:''|[^'])*'?|\[[^\]]*\]?|%s)"""
+_BEHIND_A_SECRET_WORD = {
+    in_braces: re.compile(rf"(?i)[\w-]*(?:{_SECRET})[\w-]*[\"']?\s*:\s*(?!\{{\s*\$)(?P<secret>{_VALUE % plain})")
+    for in_braces, plain in ((False, "[^ ].*"), (True, r"[^ ,}][^,}]*"))
+}
+_IN_AN_ADDRESS = re.compile(r"://(?P<secret>[^\s/@'\"]+)@")
+
+
+def without_secrets(line: str) -> str:
+    """A line of a file as it may be shown: what looks like a secret is dotted out, and everything keeps its column."""
+    for pattern in (_BEHIND_A_SECRET_WORD["{" in line], _IN_AN_ADDRESS):
+        line = pattern.sub(_dotted, line)
+    return line
+
+
+def _dotted(found: re.Match[str]) -> str:
+    start, end = (place - found.start() for place in found.span("secret"))
+    return found[0][:start] + "•" * (end - start) + found[0][end:]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """Why and where a text cannot be read any further; line and column count from 0."""
+
+    text: str
+    line: int
+    column: int
+
+
+def _events(text: str) -> tuple[list[Any], _Stop | None]:
+    """The events of a text, as far as it can be read."""
+    events: list[Any] = []
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.reader.ReaderError as error:
+        return [], _unreadable_character(text, error)
+    try:
+        depth = 0
+        while loader.check_event():
+            event = loader.get_event()
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                mark = event.start_mark
+                return events, _Stop(f"more than {DEEPEST} parts stand inside each other here", mark.line, mark.column)
+            events.append(event)
+    except yaml.MarkedYAMLError as error:
+        found = error.problem_mark or error.context_mark
+        return events, _Stop(f"this is no YAML: {error.problem}", found.line, found.column)
+    except (ValueError, OverflowError):  # PyYAML believes what escapes and version numbers say
+        return events, _Stop("this is no YAML: a number stands for no character or no version", loader.line, loader.column)
+    return events, None
+
+
+def _unreadable_character(text: str, error: yaml.reader.ReaderError) -> _Stop:
+    lines = (text[: error.position] + "x").splitlines()
+    return _Stop(f"the character U+{error.character:04X} is not allowed in YAML", len(lines) - 1, len(lines[-1]) - 1)
+
+
 class _Builder:
-    """Builds plain data from YAML events; events know about aliases before anybody follows them."""
+    """Builds plain data from YAML events; events know about aliases before anybody follows them.
+
+    Events may end in the middle, where the text could not be read any further.
+    """
 
     def __init__(self, document: Document, lines: list[str]) -> None:
         self.document = document
@@ -111,12 +173,18 @@ class _Builder:
         if len(starts) > 1:
             self.problem("CFG-003", "a second document begins here; a file holds one", starts[1])
         self.events = [e for e in self.events if not isinstance(e, yaml.DocumentStartEvent | yaml.DocumentEndEvent)]
-        return self.node(()) if self.events else None
+        return self.node(())
+
+    def stopped(self, stop: _Stop) -> None:
+        file, line = self.document.file, self.line(stop.line)
+        self.document.problems.add(Problem("CFG-002", stop.text, file, stop.line + 1, stop.column + 1, line))
+
+    def line(self, number: int) -> str:
+        return self.lines[number] if number < len(self.lines) else ""
 
     def place(self, event: Any, width: int = 1) -> Place:
-        line, column = event.start_mark.line, event.start_mark.column
-        source = self.lines[line] if line < len(self.lines) else ""
-        return Place(self.document.file, line + 1, column + 1, source, max(1, width))
+        mark = event.start_mark
+        return Place(self.document.file, mark.line + 1, mark.column + 1, self.line(mark.line), max(1, width))
 
     def problem(self, code: str, text: str, event: Any, width: int = 1, help: str = "") -> None:
         place = self.place(event, width)
@@ -124,25 +192,33 @@ class _Builder:
             Problem(code, text, place.file, place.line, place.column, place.source, place.width, help=help)
         )
 
+    def over(self, end: type[Any]) -> bool:
+        return self.position >= len(self.events) or isinstance(self.events[self.position], end)
+
     def node(self, key: Key) -> Any:
+        if self.position >= len(self.events):
+            return None
         event = self.events[self.position]
         self.position += 1
         self.document.values[key] = self.place(event, len(getattr(event, "value", "") or "") or 1)
-        if getattr(event, "anchor", None):
-            kind = "an alias (*)" if isinstance(event, yaml.AliasEvent) else "an anchor (&)"
-            self.problem("CFG-004", f"{kind} is not allowed; write the value out", event, len(event.anchor) + 1)
+        self.refuse_anchor_and_tag(event)
         if isinstance(event, yaml.AliasEvent):
             return ""
-        if (tag := getattr(event, "tag", None)) and tag != "!":
-            self.problem("CFG-005", f"the tag {tag!r} is not allowed; every value is read as text", event, len(tag))
         if isinstance(event, yaml.ScalarEvent):
             # A bare key without a value means "nothing said"; quotes make an empty text of it.
             return event.value if event.value or event.style else None
         return self.mapping(key) if isinstance(event, yaml.MappingStartEvent) else self.sequence(key)
 
+    def refuse_anchor_and_tag(self, event: Any) -> None:
+        if event.anchor:
+            kind = "an alias (*)" if isinstance(event, yaml.AliasEvent) else "an anchor (&)"
+            self.problem("CFG-004", f"{kind} is not allowed; write the value out", event, len(event.anchor) + 1)
+        if tag := getattr(event, "tag", None):
+            self.problem("CFG-005", f"the tag {tag!r} is not allowed; every value is read as text", event, len(tag))
+
     def mapping(self, key: Key) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        while not isinstance(self.events[self.position], yaml.MappingEndEvent):
+        while not self.over(yaml.MappingEndEvent):
             event = self.events[self.position]
             if not isinstance(event, yaml.ScalarEvent):
                 self.problem("CFG-006", "a key must be a plain word", event)
@@ -150,28 +226,26 @@ class _Builder:
                 self.node((*key, "?"))
                 continue
             self.position += 1
-            if event.anchor:
-                self.problem("CFG-004", "an anchor (&) is not allowed; write the value out", event)
-            name, place = event.value, self.place(event, len(event.value))
+            self.refuse_anchor_and_tag(event)
+            name = event.value
             if name in found:
-                first = self.document.keys[(*key, name)]
-                self.problem(
-                    "CFG-007",
-                    f"{name!r} is written twice; the first is in line {first.line}",
-                    event,
-                    len(name),
-                    "keep one of the two",
-                )
+                self.written_twice(key, event)
                 self.node((*key, name, "second"))
                 continue
-            self.document.keys[(*key, name)] = place
+            self.document.keys[(*key, name)] = self.place(event, len(name))
             found[name] = self.node((*key, name))
         self.position += 1
         return found
 
+    def written_twice(self, key: Key, event: Any) -> None:
+        name = event.value
+        first = self.document.keys[(*key, name)]
+        text = f"{name!r} is written twice; the first is in line {first.line}"
+        self.problem("CFG-007", text, event, len(name), "keep one of the two")
+
     def sequence(self, key: Key) -> list[Any]:
         found: list[Any] = []
-        while not isinstance(self.events[self.position], yaml.SequenceEndEvent):
+        while not self.over(yaml.SequenceEndEvent):
             here = (*key, len(found))
             self.document.keys[here] = self.place(self.events[self.position])
             found.append(self.node(here))
