@@ -16,11 +16,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
 from hub.errors import HubError
 from hub.message import Message
 from hub.units import Duration
+
+log = structlog.get_logger(__name__)
 
 Reject = Literal["retry", "hold", "quarantine", "skip"]
 
@@ -91,6 +94,10 @@ class Receipt(Protocol):
 
     async def outcome(self, timeout: float) -> str:
         """The state the messages ended in, `delivered` or the first that is worse; `waiting` after `timeout` seconds."""
+        ...
+
+    async def outcomes(self, timeout: float) -> Sequence[str]:
+        """The same for each message, in their order."""
         ...
 
 
@@ -166,11 +173,16 @@ class Poller(Source[ConfigT]):
             try:
                 await self.poll(deliver)
                 self.failure = None
-            except HubError as error:
-                self.failure = str(error)
-            except OSError as error:
-                self.failure = f"{self.name}: {error.strerror or type(error).__name__}"
+            except Exception as error:  # noqa: BLE001 - whatever went wrong, the next look may go well
+                self._note(error)
             await asyncio.sleep(getattr(self.config, "every", 5.0))
+
+    def _note(self, error: Exception) -> None:
+        """Keeps for `hub status` why a poll failed, and logs it once."""
+        failure = _told(self.name, error)
+        if failure != self.failure:
+            log.warning("looking for messages failed", connection=self.name, reason=failure)
+        self.failure = failure
 
     async def close(self) -> None:
         if self._task is not None:
@@ -178,6 +190,15 @@ class Poller(Source[ConfigT]):
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+
+
+def _told(name: str, error: Exception) -> str:
+    """The words of an error; of a mistake in a program only its kind, because its words may hold patient data."""
+    if isinstance(error, HubError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{name}: {error.strerror or type(error).__name__}"
+    return f"{name}: the program failed with {type(error).__name__}; this is a mistake in a plugin or in the hub"
 
 
 class Destination(Connector[ConfigT]):

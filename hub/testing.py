@@ -48,6 +48,9 @@ class FakeReceipt:
     async def outcome(self, timeout: float) -> str:
         return self.state
 
+    async def outcomes(self, timeout: float) -> list[str]:
+        return [self.state] * len(self.ids)
+
 
 @dataclass
 class FakeDeliver:

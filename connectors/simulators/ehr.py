@@ -73,7 +73,10 @@ class EhrClient:
 
     async def read(self) -> Answer:
         assert self._reader is not None  # noqa: S101 - opened by `async with`
-        frame = await self._reader.readuntil(END)
+        try:
+            frame = await self._reader.readuntil(END)
+        except asyncio.IncompleteReadError:
+            raise ConnectionResetError("the hub closed the connection before it answered") from None
         body = frame[:-2].lstrip(START)
         fields = _fields(body, b"MSA")
         return Answer(fields[1].decode() if len(fields) > 1 else "", fields[2].decode() if len(fields) > 2 else "", body)

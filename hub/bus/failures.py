@@ -52,11 +52,10 @@ class Follower:
         if final:
             self.finished(item.seq)
 
-    async def outcome(self, seqs: Sequence[int], timeout: float) -> str:
-        """The state messages have come to once nothing of them is open, or when the time is over."""
+    async def outcomes(self, seqs: Sequence[int], timeout: float) -> list[str]:
+        """The state each message has come to once nothing of it is open, or when the time is over."""
         end = time.monotonic() + timeout
-        states = [await self._outcome_of(seq, end) for seq in seqs]
-        return next((state for state in states if state != "delivered"), "delivered")
+        return [await self._outcome_of(seq, end) for seq in seqs]
 
     async def _outcome_of(self, seq: int, end: float) -> str:
         while True:

@@ -110,7 +110,7 @@ class Hub:
             deliver = Inbound(
                 self.clinic.settings.connections[name],
                 self.core,
-                self.follower.outcome,
+                self.follower.outcomes,
                 answer_before_commit="ack_before_commit" in points,
                 drop_ordering_key="ordering_key_dropped" in points,
             )

@@ -14,7 +14,7 @@ from hub.message import Message
 from hub.settings.model import ConnectionSettings
 from hub.store.rows import NewMessage, NewWork, Write
 
-Outcome = Callable[[Sequence[int], float], Awaitable[str]]
+Outcomes = Callable[[Sequence[int], float], Awaitable[list[str]]]
 
 
 @dataclass(slots=True)
@@ -24,10 +24,13 @@ class DeliveryReceipt:
     ids: list[str]
     duplicates: list[bool]
     _seqs: list[int]
-    _outcome: Outcome
+    _outcomes: Outcomes
 
     async def outcome(self, timeout: float) -> str:
-        return await self._outcome(self._seqs, timeout)
+        return next((state for state in await self.outcomes(timeout) if state != "delivered"), "delivered")
+
+    async def outcomes(self, timeout: float) -> list[str]:
+        return await self._outcomes(self._seqs, timeout)
 
 
 class Inbound:
@@ -37,7 +40,7 @@ class Inbound:
         self,
         connection: ConnectionSettings,
         core: Core,
-        outcome: Outcome,
+        outcomes: Outcomes,
         *,
         answer_before_commit: bool = False,
         drop_ordering_key: bool = False,
@@ -56,7 +59,7 @@ class Inbound:
             if value
         }
         self._core = core
-        self._outcome = outcome
+        self._outcomes = outcomes
         self._answer_before_commit = answer_before_commit
         self._drop_ordering_key = drop_ordering_key
         self._loop = asyncio.get_running_loop()
@@ -70,7 +73,7 @@ class Inbound:
             await future
             self._note_resends(rows)
         return DeliveryReceipt(
-            [row.id for row in rows], [row.duplicate for row in rows], [row.seq for row in rows], self._outcome
+            [row.id for row in rows], [row.duplicate for row in rows], [row.seq for row in rows], self._outcomes
         )
 
     def _note_resends(self, rows: Sequence[NewMessage]) -> None:

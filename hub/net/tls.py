@@ -81,6 +81,15 @@ def _reason(error: OSError) -> str:
     return error.strerror or getattr(error, "reason", "") or type(error).__name__
 
 
+def tls_failure(error: BaseException | None) -> str:
+    """What TLS complained about when that is why an error came up, in OpenSSL's words; empty when it is not."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return getattr(error, "verify_message", "") or (error.reason or type(error).__name__).replace("_", " ").lower()
+        error = error.__cause__ or error.__context__
+    return ""
+
+
 def is_loopback(host: str) -> bool:
     """True for this machine: the only place where plain text needs no reason."""
     if host == "localhost":
