@@ -7,7 +7,10 @@ from typing import Any
 
 from hub.formats.x12 import codes
 from hub.formats.x12.envelope import Transaction
-from hub.formats.x12.tokens import Segment
+from hub.formats.x12.tokens import Segment, whole_number
+
+ACCEPTED = ("A", "E")
+"""Verdicts on what was taken; E tells of errors in it."""
 
 
 @dataclass(slots=True)
@@ -25,6 +28,14 @@ class SetAcknowledgement:
     """IK501: A accepted, E accepted with errors, R rejected."""
     errors: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def verdict(self) -> str:
+        return self.code or self.group_result
+
+    @property
+    def refused(self) -> bool:
+        return self.verdict not in ("", *ACCEPTED)
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "group": self.group,
@@ -32,7 +43,7 @@ class SetAcknowledgement:
             "group_result": self.group_result or None,
             "set": self.set or None,
             "control_number": self.control_number or None,
-            "code": self.code or self.group_result or None,
+            "code": self.verdict or None,
             "errors": self.errors,
         }
 
@@ -68,7 +79,7 @@ def _segment_error(segment: Segment) -> dict[str, Any]:
     code = segment[4]
     return {
         "segment": segment[1],
-        "position": int(segment[2]) if segment[2].isdecimal() else None,
+        "position": whole_number(segment[2]),
         "loop": segment[3] or None,
         "code": code,
         "text": codes.IK3_ERRORS.get(code, "segment error"),

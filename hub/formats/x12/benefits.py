@@ -6,9 +6,10 @@ rules leave several different amounts there is no choice.  What the payer did no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from hub.formats.x12 import codes
 from hub.formats.x12.eligibility import Benefit, Patient
@@ -16,6 +17,7 @@ from hub.formats.x12.eligibility import Benefit, Patient
 PLAN = "30"
 """Service type of the plan as a whole (health benefit plan coverage)."""
 OFFICE_VISIT = "98"
+_AMOUNT = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,41 +29,53 @@ class Chosen:
     why: str
 
 
-def status(patient: Patient, service_types: Sequence[str] = ()) -> str:
+def status(patient: Patient, service_types: Sequence[str] = (), *, rejected_above: bool = False) -> str:
     """`active`, `active_review`, `inactive`, `not_covered`, `unknown`, `rejected`.
 
-    The plan as a whole (EB03 = 30) decides; if it is not mentioned the asked service types do, then whatever there is.
+    The plan as a whole (EB03 = 30) decides; if it is not mentioned the asked service types do, and another one never.
     """
-    statuses = [b for b in patient.benefits if b.code in _STATUS_CODES]
-    said = {b.code for b in _most_relevant(statuses, service_types)}
+    relevant = _most_relevant([b for b in patient.benefits if b.code in _STATUS_CODES], service_types)
+    said = {b.code for b in relevant}
     active = bool(said & codes.ACTIVE)
     inactive = bool(said & codes.INACTIVE)
-    if patient.rejections:
+    if rejected_above or patient.rejections:
         return "active_review" if active else "rejected"
-    if codes.ACTIVE_PENDING in said or (active and inactive):
+    if codes.ACTIVE_PENDING in said or (active and inactive) or len(_families(relevant)) > 1:
         return "active_review"
     if active:
-        refused = any(b.code == "I" and set(b.service_types) & set(service_types) - {PLAN} for b in patient.benefits)
-        return "not_covered" if refused else "active"
+        return "not_covered" if _refused(patient, set(service_types) - {PLAN}) else "active"
     if inactive:
         return "inactive"
-    if any(
-        b.code == "I" and (not b.service_types or set(b.service_types) & {PLAN, *service_types}) and not b.messages
-        for b in patient.benefits
-    ):
-        return "not_covered"
-    return "unknown"
+    return "not_covered" if _not_covered_at_all(patient, {PLAN, *service_types}) else "unknown"
 
 
 _STATUS_CODES = codes.ACTIVE | codes.INACTIVE | codes.NO_ANSWER | {codes.ACTIVE_PENDING}
 
 
 def _most_relevant(benefits: list[Benefit], service_types: Sequence[str]) -> list[Benefit]:
+    """Those about the plan, else about what was asked, else about no service in particular; all when nothing was asked."""
     for wanted in ({PLAN}, set(service_types)):
         found = [b for b in benefits if wanted & set(b.service_types)]
         if found:
             return found
-    return benefits
+    return [b for b in benefits if not b.service_types] if service_types else benefits
+
+
+def _families(benefits: list[Benefit]) -> set[str]:
+    """The kinds of insurance (EB04) that are active; the parts of Medicare are one."""
+    kinds = {b.insurance_type for b in benefits if b.code in codes.ACTIVE and b.insurance_type}
+    return {"Medicare" if kind in codes.MEDICARE_PARTS else kind for kind in kinds}
+
+
+def _refused(patient: Patient, asked: set[str]) -> bool:
+    """Whether what was asked for is not covered, other than out of network."""
+    return any(b.code == "I" and b.network != "N" and asked & set(b.service_types) for b in patient.benefits)
+
+
+def _not_covered_at_all(patient: Patient, asked: set[str]) -> bool:
+    """A message beside it may say something else, for instance that the patient was not found."""
+    said = [b for b in patient.benefits if b.code == "I" and not b.messages]
+    return any(not b.service_types or asked & set(b.service_types) for b in said)
 
 
 def plan_name(patient: Patient) -> str | None:
@@ -94,15 +108,20 @@ def deductible_remaining(patient: Patient) -> Chosen | None:
     rows = [b for b in patient.benefits if b.code == "C" and b.amount and b.period == codes.PERIOD_REMAINING]
     rows = [b for b in rows if b.network != "N"]
     rows = [b for b in rows if not b.service_types or PLAN in b.service_types] or rows
-    rows, network = _prefer_network(rows)
-    individual = _only_one([b for b in rows if b.level in ("IND", "")], f"remaining individual deductible{network}")
-    family = _only_one([b for b in rows if b.level == "FAM"], f"remaining family deductible{network}")
+    individual = _remaining([b for b in rows if b.level in ("IND", "")], "individual")
+    family = _remaining([b for b in rows if b.level == "FAM"], "family")
     if individual is None or family is None:
         return individual or family
-    if individual.amount is None or family.amount is None:
-        return Chosen(None, individual.segments + family.segments, "the payer named several different amounts")
-    smaller, other = sorted((individual, family), key=lambda c: _decimal(c.amount))
+    unclear = next((c for c in (individual, family) if c.amount is None), None)
+    if unclear is not None:
+        return Chosen(None, individual.segments + family.segments, unclear.why)
+    smaller, other = sorted((individual, family), key=lambda c: Decimal(c.amount or 0))
     return Chosen(smaller.amount, smaller.segments, f"{smaller.why}: smaller than segment {other.segments[0]}")
+
+
+def _remaining(rows: list[Benefit], whose: str) -> Chosen | None:
+    rows, network = _prefer_network(rows)
+    return _only_one(rows, f"remaining {whose} deductible{network}")
 
 
 def _for_service(rows: list[Benefit], service_types: Sequence[str]) -> list[Benefit]:
@@ -129,17 +148,11 @@ def _only_one(rows: list[Benefit], why: str) -> Chosen | None:
     if not rows:
         return None
     segments = tuple(b.segment for b in rows)
-    amounts = {_decimal(b.amount) for b in rows}
-    if len(amounts) > 1 or None in amounts:
+    if not all(_AMOUNT.fullmatch(b.amount) for b in rows):
+        return Chosen(None, segments, "the payer named an amount that is no number")
+    if len({Decimal(b.amount) for b in rows}) > 1:
         return Chosen(None, segments, "the payer named several different amounts")
     return Chosen(rows[0].amount, segments[:1], why)
-
-
-def _decimal(text: str | None) -> Decimal:
-    try:
-        return Decimal(text or "")
-    except InvalidOperation:
-        return Decimal("NaN")
 
 
 def plan_instead(patient: Patient) -> Benefit | None:

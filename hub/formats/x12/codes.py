@@ -65,6 +65,8 @@ PERIOD_VISIT = "27"
 PERIOD_REMAINING = "29"
 
 MEDICARE = frozenset({"MA", "MB"})
+MEDICARE_PARTS = MEDICARE | {"QM"}
+"""EB04 of what original Medicare pays: parts A and B, and the cost share of a qualified beneficiary."""
 ADVANTAGE = frozenset({"HN", "HM", "PR", "PS", "IN"})
 """EB04 of an `EB*R` by which Medicare names a plan that has taken its place."""
 
@@ -93,6 +95,7 @@ class Rejection(NamedTuple):
 
 _COMPARE = "Compare {what} with the insurance card, correct, check again."
 _PROVIDER = "The payer does not accept how we are named. IT checks NPI and enrolment with this payer."
+_AUTHORIZATION = "The payer {what}. Compare the number with the letter of authorization, or call the payer."
 
 AAA: dict[str, Rejection] = {
     "04": Rejection(
@@ -266,6 +269,57 @@ AAA: dict[str, Rejection] = {
         "unclear",
         "coordinator",
         "The payer calls this service experimental. Call the payer.",
+    ),
+    "AA": Rejection(
+        "Authorization Number Not Found",
+        "unclear",
+        "coordinator",
+        _AUTHORIZATION.format(what="does not know the authorization"),
+    ),
+    "AE": Rejection(
+        "Requires Primary Care Physician Authorization",
+        "unclear",
+        "coordinator",
+        "The payer wants the primary care physician to authorize the visit. Ask that practice for the referral.",
+    ),
+    "AF": Rejection(
+        "Invalid/Missing Diagnosis Code(s)",
+        "unclear",
+        "it",
+        "The payer does not answer without a diagnosis it accepts. IT looks at the message.",
+    ),
+    "AG": Rejection(
+        "Invalid/Missing Procedure Code(s)",
+        "unclear",
+        "it",
+        "The payer does not answer without a procedure code it accepts. IT looks at the message.",
+    ),
+    "AO": Rejection(
+        "Additional Patient Condition Information Required",
+        "unclear",
+        "coordinator",
+        "The payer wants to know more about the patient's condition. Call the payer.",
+    ),
+    "CI": Rejection(
+        "Certification Information Does Not Match Patient",
+        "unclear",
+        "coordinator",
+        _AUTHORIZATION.format(what="has the certification under another patient"),
+    ),
+    "E8": Rejection(
+        "Requires Medical Review",
+        "unclear",
+        "coordinator",
+        "The payer reviews this service before it answers. Call the payer and note when the review will be done.",
+    ),
+    "IA": Rejection(
+        "Invalid Authorization Number Format",
+        "unclear",
+        "coordinator",
+        _AUTHORIZATION.format(what="cannot read the authorization number"),
+    ),
+    "MA": Rejection(
+        "Missing Authorization Number", "unclear", "coordinator", _AUTHORIZATION.format(what="needs an authorization number")
     ),
     "T4": Rejection(
         "Payer Name or Identifier Missing", "unclear", "it", "The payer's id is missing. IT completes the payer list."

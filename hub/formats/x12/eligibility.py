@@ -7,13 +7,23 @@ the entity in LS/LE).  Nothing here decides anything: status and amounts are cho
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
+from typing import TypeVar
 
 from hub.formats.x12 import codes
 from hub.formats.x12.envelope import Transaction
-from hub.formats.x12.tokens import Finding, Segment
+from hub.formats.x12.tokens import Finding, Findings, Segment
 
 PAYER, PROVIDER, SUBSCRIBER, DEPENDENT = "20", "21", "22", "23"
+_Said = TypeVar("_Said")
 _LOOP_LETTER = {PAYER: "A", PROVIDER: "B", SUBSCRIBER: "C", DEPENDENT: "D"}
+MOST_REPEATS = 50
+"""So many TRN, REF, DTP or AAA of one level are kept; 005010X279A1 allows nine."""
+MOST_ELEMENTS: dict[str, int] = {
+    **{"AAA": 4, "AMT": 3, "BHT": 6, "DMG": 11, "DTP": 3, "EB": 14, "EQ": 5, "HI": 12, "HL": 4, "HSD": 8, "III": 9, "INS": 17},
+    **{"LE": 1, "LS": 1, "MPI": 7, "MSG": 3, "N3": 2, "N4": 7, "NM1": 12, "PER": 9, "PRV": 6, "REF": 4, "TRN": 4},
+}
+"""Elements a segment has in 005010."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +154,7 @@ class Eligibility:
     patients: list[Patient] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     """AAA above the subscriber (2000A, 2100A, 2100B)."""
-    findings: list[Finding] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
 
 
 def read_eligibility(transaction: Transaction) -> Eligibility:
@@ -166,15 +176,24 @@ class _Walk:
         """Position of the open LS; 0 when none is."""
 
     def find(self, code: str, text: str, position: int, segment: str, level: str = "error", element: int | None = None) -> None:
-        self.result.findings.append(Finding(level, code, text, position, segment, element))
+        self.result.findings.add(Finding(level, code, text, position, segment, element))
 
     def repeated(self, text: str) -> list[str]:
         separator = self.delimiters.repetition
         return [part.strip() for part in (text.split(separator) if separator else [text]) if part.strip()]
 
+    def keep(self, kept: list[_Said], item: _Said, position: int, segment: Segment) -> None:
+        """Adds to what a level says; every patient below it repeats that, so there is an end to it."""
+        if len(kept) < MOST_REPEATS:
+            kept.append(item)
+        else:
+            text = f"there are more than {MOST_REPEATS} {segment.id} in one level; this one was left out"
+            self.find("X12-REPEATS", text, position, segment.id)
+
     def take(self, position: int, segment: Segment) -> None:
+        self.check_elements(position, segment)
         match segment.id:
-            case "ST" | "SE":
+            case "ST" | "SE" | "":
                 return
             case "BHT":
                 self.result.reference = segment[3]
@@ -192,6 +211,12 @@ class _Walk:
                 self.in_benefit(position, segment, self.level, self.benefit)
             case _:
                 self.in_level(position, segment, self.level)
+
+    def check_elements(self, position: int, segment: Segment) -> None:
+        most = MOST_ELEMENTS.get(segment.id, len(segment.elements))
+        if any(element.strip() for element in segment.elements[most:]):
+            text = f"{segment.id} has {len(segment.elements)} elements, but at most {most}"
+            self.find("X12-ELEMENTS", text, position, segment.id, element=most + 1)
 
     def open_level(self, position: int, segment: Segment) -> None:
         self.close_wrapper()
@@ -236,7 +261,7 @@ class _Walk:
             case "REF":
                 benefit.references.append((segment[1], segment[2], segment[3]))
             case "DTP":
-                benefit.dates.append(_period(segment))
+                benefit.dates.append(self.period(position, segment))
             case "MSG":
                 benefit.messages.append(segment[1])
             case "III" if segment[1] == "ZZ" and segment[2]:
@@ -255,15 +280,16 @@ class _Walk:
             case "NM1":
                 level.entity = _entity(segment)
             case "TRN":
-                level.traces.append((segment[1], segment[2]))
+                self.keep(level.traces, (segment[1], segment[2]), position, segment)
             case "REF":
-                level.references.append((segment[1], segment[2], segment[3]))
+                self.keep(level.references, (segment[1], segment[2], segment[3]), position, segment)
             case "DMG":
                 level.birth_date, level.sex = segment[2], segment[3]
+                self.check_day(segment[2], position, "DMG", 2)
             case "INS":
                 level.relationship = segment[2]
             case "DTP":
-                level.dates.append(_period(segment))
+                self.keep(level.dates, self.period(position, segment), position, segment)
             case "EQ":
                 level.inquiries.append(self.repeated(segment[1]))
             case "AAA":
@@ -278,9 +304,20 @@ class _Walk:
     def reject(self, position: int, segment: Segment, level: Level, loop: str) -> None:
         rejection = Rejection(loop, segment[3], segment[4] or None, position)
         if level.kind in (SUBSCRIBER, DEPENDENT):
-            level.rejections.append(rejection)
+            self.keep(level.rejections, rejection, position, segment)
         else:
             self.result.rejections.append(rejection)
+
+    def period(self, position: int, segment: Segment) -> Period:
+        first, _, last = segment[3].partition("-") if segment[2] == "RD8" else (segment[3], "", "")
+        if segment[2] in ("D8", "RD8"):
+            for day in (first, last):
+                self.check_day(day, position, "DTP", 3)
+        return Period(segment[1], first, last)
+
+    def check_day(self, day: str, position: int, segment: str, element: int) -> None:
+        if day and not _is_day(day):
+            self.find("X12-DATE", f"{segment}{element:02d} is no day of the form CCYYMMDD", position, segment, element=element)
 
     def finish(self) -> Eligibility:
         self.close_wrapper()
@@ -332,6 +369,11 @@ def _entity(segment: Segment) -> Entity:
     )
 
 
-def _period(segment: Segment) -> Period:
-    first, _, last = segment[3].partition("-") if segment[2] == "RD8" else (segment[3], "", "")
-    return Period(segment[1], first, last)
+def _is_day(text: str) -> bool:
+    if len(text) != 8 or not (text.isascii() and text.isdecimal()):
+        return False
+    try:
+        date(int(text[:4]), int(text[4:6]), int(text[6:]))
+    except ValueError:
+        return False
+    return True

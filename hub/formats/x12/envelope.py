@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from hub.formats.x12.tokens import Delimiters, Finding, Segment, decode, tokenise, transport_error
+from hub.formats.x12.tokens import (
+    Delimiters,
+    Finding,
+    Findings,
+    Segment,
+    decode,
+    tokenise,
+    transport_error,
+    whole_number,
+)
 
 MAX_SEGMENTS = 200_000
 FUNCTIONAL_IDS = {"270": "HS", "271": "HB", "276": "HR", "277": "HN", "999": "FA", "997": "FA"}
@@ -22,7 +31,7 @@ class Transaction:
     delimiters: Delimiters
     segments: list[Segment] = field(default_factory=list)
     """Everything from ST to SE."""
-    findings: list[Finding] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
     readable: bool = True
     """False when its version is not one the hub reads."""
 
@@ -32,6 +41,8 @@ class Group:
     """One GS..GE."""
 
     header: Segment
+    position: int
+    """Of its GS in the interchange; 0 when there is none."""
     transactions: list[Transaction] = field(default_factory=list)
 
     @property
@@ -55,7 +66,7 @@ class X12File:
     """Everything one file says, and everything wrong with it."""
 
     interchanges: list[Interchange] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
 
     def transactions(self) -> list[Transaction]:
         return [t for i in self.interchanges for g in i.groups for t in g.transactions]
@@ -66,13 +77,16 @@ def read(data: bytes) -> X12File:
     text = decode(data)
     reader = _Reader()
     for token in tokenise(text):
-        reader.notice(token.findings, token.segment)
-        reader.take(token.segment, token.delimiters)
+        if isinstance(token, Finding):
+            reader.file.findings.add(token)
+        else:
+            reader.notice(token.findings, token.segment)
+            reader.take(token.segment, token.delimiters)
     reader.close_all()
     if not reader.file.interchanges:
-        reader.file.findings.append(Finding("error", "X12-NOT-X12", transport_error(text) or ""))
+        reader.file.findings.add(Finding("error", "X12-NOT-X12", transport_error(text)))
     elif data[:3] == b"\xef\xbb\xbf":
-        reader.file.findings.append(Finding("warning", "X12-BOM", "the file begins with a byte order mark"))
+        reader.file.findings.add(Finding("warning", "X12-BOM", "the file begins with a byte order mark"))
     return reader.file
 
 
@@ -86,14 +100,16 @@ class _Reader:
         self.transaction: Transaction | None = None
         self.position = 0
         """Of the segment in its interchange, from ISA = 1."""
+        self.sets_of_group: set[str] = set()
+        """The kinds of transaction set that were compared with the open group."""
 
     def find(
         self, code: str, text: str, segment: str, element: int | None = None, *, level: str = "error", at: int = 0
     ) -> None:
         finding = Finding(level, code, text, at or self.place, segment, element)
-        self.file.findings.append(finding)
+        self.file.findings.add(finding)
         if self.transaction is not None:
-            self.transaction.findings.append(finding)
+            self.transaction.findings.add(finding)
 
     @property
     def place(self) -> int:
@@ -101,9 +117,8 @@ class _Reader:
 
     def notice(self, findings: list[Finding], segment: Segment) -> None:
         for finding in findings:
-            self.file.findings.append(
-                Finding(finding.level, finding.code, finding.text, self.place + 1, finding.id or segment.id, finding.element)
-            )
+            at = finding.segment or self.place + 1
+            self.file.findings.add(replace(finding, segment=at, id=finding.id or segment.id or None))
 
     def take(self, segment: Segment, delimiters: Delimiters) -> None:
         self.position += 1
@@ -127,7 +142,8 @@ class _Reader:
 
     def inside(self, segment: Segment) -> None:
         if self.transaction is None:
-            self.find("X12-STRAY", f"the segment {segment.id[:10]} stands outside of any transaction set", segment.id[:10])
+            if segment.id:
+                self.find("X12-STRAY", f"the segment {segment.id} stands outside of any transaction set", segment.id)
         elif len(self.transaction.segments) < MAX_SEGMENTS:
             self.transaction.segments.append(segment)
         elif self.transaction.readable:
@@ -146,53 +162,46 @@ class _Reader:
             self.find("X12-GE-MISSING", "a new group begins, but the one before has no GE", "GS")
         if self.interchange is None:
             return
-        self.group = Group(segment)
-        self.interchange.groups.append(self.group)
-        if self.interchange.header[12] < "00501" and not segment[8].startswith("005010"):
+        self.begin_group(Group(segment, self.position), self.interchange)
+        if not _readable(segment[8]):
             self.find("X12-VERSION", f"version {segment[8]} is not supported; the hub reads 005010", "GS", 8)
+
+    def begin_group(self, group: Group, interchange: Interchange) -> Group:
+        self.group = group
+        self.sets_of_group = set()
+        interchange.groups.append(group)
+        return group
 
     def open_transaction(self, segment: Segment, delimiters: Delimiters) -> None:
         self.end_transaction_without_se()
-        if self.group is None:
+        group = self.group
+        if group is None:
             self.find("X12-GS-MISSING", "a transaction set begins outside of any group", "ST")
             if self.interchange is None:
                 return
-            self.group = Group(Segment("GS", [""] * 8))
-            self.interchange.groups.append(self.group)
+            group = self.begin_group(Group(Segment("GS", [""] * 8), 0), self.interchange)
         transaction = Transaction(segment[1], segment[2], delimiters, [segment])
-        self.group.transactions.append(transaction)
-        self.check_group_fits(transaction, self.group)
+        transaction.readable = _readable(group.version or segment[3])
+        group.transactions.append(transaction)
+        if group.position and transaction.set not in self.sets_of_group:
+            self.sets_of_group.add(transaction.set)
+            self.check_group_fits(transaction.set, group)
         self.transaction = transaction
 
-    def check_group_fits(self, transaction: Transaction, group: Group) -> None:
-        expected = FUNCTIONAL_IDS.get(transaction.set)
-        position = self.position - 1
-        if expected and group.header[1] != expected:
-            self.find(
-                "X12-GS01",
-                f"GS01 is {group.header[1]!r}, but a {transaction.set} goes under {expected!r}",
-                "GS",
-                1,
-                at=position,
-            )
-        versions = VERSIONS.get(transaction.set)
-        if versions is None:
+    def check_group_fits(self, kind: str, group: Group) -> None:
+        """Once for each kind of transaction set in a group."""
+        expected, sent = FUNCTIONAL_IDS.get(kind), group.header[1]
+        if expected and sent != expected:
+            self.find("X12-GS01", f"GS01 is {sent!r}, but a {kind} goes under {expected!r}", "GS", 1, at=group.position)
+        version, versions = group.version, VERSIONS.get(kind)
+        if versions is None or not _readable(version):
             return
-        if not group.version.startswith("005010"):
-            transaction.readable = False
-            if not any(f.code == "X12-VERSION" for f in self.file.findings):
-                self.find(
-                    "X12-VERSION",
-                    f"version {group.version!r} is not supported; the hub reads {versions[0]}",
-                    "GS",
-                    8,
-                    at=position,
-                )
-        elif group.version not in versions:
-            self.find("X12-GS08", f"GS08 is {group.version!r}, but a {transaction.set} is {versions[0]}", "GS", 8, at=position)
-        elif group.version != versions[0]:
-            text = f"GS08 is {group.version!r}; the version in force is {versions[0]}"
-            self.find("X12-GS08", text, "GS", 8, level="warning", at=position)
+        if version not in versions:
+            text = f"GS08 is {version!r}, but a {kind} is {versions[0]}"
+            self.find("X12-GS08", text, "GS", 8, at=group.position)
+        elif version != versions[0]:
+            text = f"GS08 is {version!r}; the version in force is {versions[0]}"
+            self.find("X12-GS08", text, "GS", 8, level="warning", at=group.position)
 
     def close_transaction(self, segment: Segment) -> None:
         if self.transaction is None:
@@ -200,7 +209,7 @@ class _Reader:
             return
         self.transaction.segments.append(segment)
         sent = len(self.transaction.segments)
-        if _number(segment[1]) != sent:
+        if whole_number(segment[1]) != sent:
             self.find("X12-SE01", f"SE01 says {segment[1] or 'nothing'} segments, {sent} were sent", "SE", 1)
         if segment[2] != self.transaction.control_number:
             self.find("X12-SE02", f"SE02 {segment[2]!r} differs from ST02 {self.transaction.control_number!r}", "SE", 2)
@@ -217,7 +226,7 @@ class _Reader:
             self.find("X12-GE", "a GE stands where no group is open", "GE")
             return
         sent = len(self.group.transactions)
-        if _number(segment[1]) != sent:
+        if whole_number(segment[1]) != sent:
             self.find("X12-GE01", f"GE01 says {segment[1] or 'nothing'} transaction sets, {sent} were sent", "GE", 1)
         if segment[2] != self.group.header[6]:
             self.find("X12-GE02", f"GE02 {segment[2]!r} differs from GS06 {self.group.header[6]!r}", "GE", 2)
@@ -229,7 +238,7 @@ class _Reader:
         if self.interchange is None:
             return
         sent = len(self.interchange.groups)
-        if _number(segment[1]) != sent:
+        if whole_number(segment[1]) != sent:
             self.find("X12-IEA01", f"IEA01 says {segment[1] or 'nothing'} groups, {sent} were sent", "IEA", 1)
         if segment[2] != self.interchange.header[13]:
             self.find("X12-IEA02", f"IEA02 {segment[2]!r} differs from ISA13 {self.interchange.header[13]!r}", "IEA", 2)
@@ -248,5 +257,6 @@ class _Reader:
             self.interchange = None
 
 
-def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() and len(text) < 12 else None
+def _readable(version: str) -> bool:
+    """A version that is not said is taken for ours."""
+    return not version or version.startswith("005010")

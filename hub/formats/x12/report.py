@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from hub.formats.x12 import benefits, codes
-from hub.formats.x12.acknowledgements import read_999, read_ta1
+from hub.formats.x12.acknowledgements import ACCEPTED, read_999, read_ta1
 from hub.formats.x12.eligibility import Benefit, Eligibility, Entity, Patient, Period, Rejection, read_eligibility
 from hub.formats.x12.envelope import Group, Interchange, Transaction, read
-from hub.formats.x12.tokens import Finding
+from hub.formats.x12.tokens import Findings
 
 ELIGIBILITY = ("270", "271")
 
@@ -17,7 +17,7 @@ ELIGIBILITY = ("270", "271")
 def describe(data: bytes) -> dict[str, Any]:
     """Everything a file says (INTERFACES section 3)."""
     file = read(data)
-    findings = list(file.findings)
+    findings = file.findings
     interchanges = [_interchange(i, findings) for i in file.interchanges]
     return {"format": "x12", "findings": [f.as_dict() for f in findings], "interchanges": interchanges}
 
@@ -28,19 +28,19 @@ def answer(data: bytes, service_types: Sequence[str] = ()) -> dict[str, Any]:
     `service_types` are those that were asked for.
     """
     file = read(data)
-    findings = list(file.findings)
+    findings = file.findings
     result: dict[str, Any] = {"set": None, "status": "unknown", "rejections": [], "failure": None}
     for interchange in file.interchanges:
         for segment in interchange.acknowledgements:
-            if (ta1 := read_ta1(segment))["code"] != "A":
+            if (ta1 := read_ta1(segment))["code"] not in ACCEPTED:
                 result |= {"set": "TA1", "failure": f"The clearinghouse refused the interchange (TA1 {ta1['note']})."}
     for transaction in file.transactions():
         if transaction.set == "271" and transaction.readable:
             reply = read_eligibility(transaction)
-            findings += reply.findings
+            findings.add(*reply.findings)
             result |= _flat_answer(reply, service_types)
             break
-        if transaction.set == "999" and any(a.code not in ("A", "E") for a in read_999(transaction)):
+        if transaction.set == "999" and any(verdict.refused for verdict in read_999(transaction)):
             result |= {"set": "999", "failure": "The payer refused the form of our inquiry (999)."}
     if result["set"] is None:
         reason = next((f.text for f in findings if f.level == "error"), "there is no 271 in it")
@@ -55,18 +55,16 @@ def _flat_answer(reply: Eligibility, service_types: Sequence[str]) -> dict[str, 
     if not reply.patients:
         return found | {"status": "rejected" if rejections else "unknown"}
     patient = reply.patients[0]
-    coverage = _coverage(patient, service_types)
+    coverage = _coverage(patient, service_types, rejected_above=bool(rejections))
     instead = benefits.plan_instead(patient)
     coverage["rejections"] = rejections + coverage["rejections"]
     coverage["other_payer"] = (benefits.entity_names([instead]) or [instead.plan or "another plan"])[0] if instead else None
-    if rejections:
-        coverage["status"] = "rejected"
     chosen = [entry for entry in coverage["chosen"].values() if entry and entry["amount"] is not None]
     coverage["chosen"]["segments"] = [segment for entry in chosen for segment in entry["segments"]]
     return found | coverage
 
 
-def _interchange(interchange: Interchange, findings: list[Finding]) -> dict[str, Any]:
+def _interchange(interchange: Interchange, findings: Findings) -> dict[str, Any]:
     header = interchange.header
     described: dict[str, Any] = {
         "control_number": header[13],
@@ -80,7 +78,7 @@ def _interchange(interchange: Interchange, findings: list[Finding]) -> dict[str,
     return described
 
 
-def _group(group: Group, findings: list[Finding]) -> dict[str, Any]:
+def _group(group: Group, findings: Findings) -> dict[str, Any]:
     return {
         "control_number": group.header[6],
         "code": group.header[1],
@@ -89,13 +87,13 @@ def _group(group: Group, findings: list[Finding]) -> dict[str, Any]:
     }
 
 
-def _transaction(transaction: Transaction, findings: list[Finding]) -> dict[str, Any]:
+def _transaction(transaction: Transaction, findings: Findings) -> dict[str, Any]:
     described: dict[str, Any] = {"set": transaction.set, "control_number": transaction.control_number}
     if not transaction.readable:
         return described
     if transaction.set in ELIGIBILITY:
         reply = read_eligibility(transaction)
-        findings += reply.findings
+        findings.add(*reply.findings)
         described["rejections"] = [_rejection(r) for r in reply.rejections]
         if transaction.set == "270":
             described["inquiries"] = [_inquiry(patient) for patient in reply.patients]
@@ -138,9 +136,9 @@ def _inquiry(patient: Patient) -> dict[str, Any]:
     }
 
 
-def _coverage(patient: Patient, service_types: Sequence[str] = ()) -> dict[str, Any]:
+def _coverage(patient: Patient, service_types: Sequence[str] = (), *, rejected_above: bool = False) -> dict[str, Any]:
     return {
-        "status": benefits.status(patient, service_types),
+        "status": benefits.status(patient, service_types, rejected_above=rejected_above),
         **_people(patient),
         "plan": benefits.plan_name(patient),
         "dates": [

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 MAX_ELEMENT = 64 * 1024
 MAX_SEGMENT = 128 * 1024
+MOST_OF_A_KIND = 1000
+"""So many findings with the same code are kept."""
+_ISA = re.compile(r"(?<![A-Za-z0-9])ISA(?=[^A-Za-z0-9 \t\r\n])")
+"""Where an interchange may begin: the letters alone also stand in words."""
+_SEGMENT_ID = re.compile(r"[A-Z][A-Z0-9]{1,2}")
 _ISA_SEPARATORS = (3, 6, 17, 20, 31, 34, 50, 53, 69, 76, 81, 83, 89, 99, 101, 103)
 """Offsets of the 16 element separators in an ISA segment of 106 characters (X12.5)."""
 
@@ -36,6 +43,22 @@ class Finding:
         }
 
 
+class Findings(list[Finding]):
+    """Findings in order.  Of a flood of one kind only the first are kept, and the last of them says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of_a_kind: Counter[str] = Counter()
+
+    def add(self, *findings: Finding) -> None:
+        for finding in findings:
+            self._of_a_kind[finding.code] += 1
+            if (count := self._of_a_kind[finding.code]) < MOST_OF_A_KIND:
+                self.append(finding)
+            elif count == MOST_OF_A_KIND:
+                self.append(replace(finding, text=f"{finding.text}; there are more of this kind, which are not listed"))
+
+
 class Delimiters(NamedTuple):
     """ISA-defined separators; `repetition` is empty when there is none."""
 
@@ -46,7 +69,7 @@ class Delimiters(NamedTuple):
 
 
 class Segment:
-    """One segment: its id and its elements, counted from 1 as in `EB03`."""
+    """One segment: its id and its elements, counted from 1 as in `EB03`.  The id is empty when what stood there is none."""
 
     __slots__ = ("elements", "id")
 
@@ -70,6 +93,11 @@ class Token:
     findings: list[Finding]
 
 
+def whole_number(text: str) -> int | None:
+    """A count or a position; None when the text is none."""
+    return int(text) if text.isdecimal() and len(text) < 12 else None
+
+
 def decode(data: bytes) -> str:
     """UTF-8, else ISO 8859-1, which reads any byte; a byte order mark is dropped."""
     try:
@@ -78,8 +106,8 @@ def decode(data: bytes) -> str:
         return data.decode("latin-1")
 
 
-def transport_error(text: str) -> str | None:
-    """What was sent instead of X12, when it is recognisable: a web page, XML, JSON, nothing."""
+def transport_error(text: str) -> str:
+    """What was sent instead of X12: a web page, XML, JSON, nothing."""
     head = text.lstrip()[:64].lower()
     if not head:
         return "the file is empty"
@@ -92,13 +120,24 @@ def transport_error(text: str) -> str | None:
     return "there is no ISA segment at the beginning, so this is no X12 interchange"
 
 
-def tokenise(text: str) -> Iterator[Token]:
-    """Segments in order.  Separators are read anew from each ISA; what does not belong anywhere becomes a finding."""
-    position = text.find("ISA", 0, 512)
-    while position >= 0:
-        delimiters, start, findings = _read_isa(text, position)
-        yield Token(Segment("ISA", _isa_elements(text, position, delimiters.element)), delimiters, findings)
-        position = yield from _until_iea(text, start, delimiters)
+def tokenise(text: str) -> Iterator[Token | Finding]:
+    """Segments in order.  Separators are read anew from each ISA; what stands outside of interchanges becomes a finding."""
+    blank = len(text) - len(text.lstrip())
+    first = _ISA.search(text, blank, blank + 512)
+    end, begin = 0, first.start() if first else -1
+    while begin >= 0:
+        if text[end:begin].strip():
+            yield _OUTSIDE
+        delimiters, start, findings = _read_isa(text, begin)
+        yield Token(Segment("ISA", _isa_elements(text, begin, delimiters.element)), delimiters, findings)
+        end = yield from _until_iea(text, start, delimiters)
+        following = _ISA.search(text, end)
+        begin = following.start() if following else -1
+    if first and text[end:].strip():
+        yield _OUTSIDE
+
+
+_OUTSIDE = Finding("warning", "X12-OUTSIDE", "there is text outside of any interchange, which was not read")
 
 
 def _read_isa(text: str, at: int) -> tuple[Delimiters, int, list[Finding]]:
@@ -142,7 +181,7 @@ def _nth_index(text: str, separator: str, start: int, count: int) -> int:
 
 
 def _until_iea(text: str, position: int, delimiters: Delimiters) -> Generator[Token, None, int]:
-    """Yields segments up to and with IEA; returns where the next ISA begins, -1 when there is none."""
+    """Yields segments up to and with IEA, or up to an ISA; returns where it stopped."""
     terminator = delimiters.segment
     notes: list[Finding] = []
     while position < len(text):
@@ -152,7 +191,7 @@ def _until_iea(text: str, position: int, delimiters: Delimiters) -> Generator[To
         position = end + 1
         body = raw.strip()
         if not body:
-            if not raw and terminator not in "\r\n" and position < len(text):
+            if not raw and terminator not in "\r\n" and position < len(text) and not notes:
                 notes.append(Finding("warning", "X12-EMPTY", "an empty segment was skipped"))
             continue
         if body.startswith("ISA" + delimiters.element):
@@ -161,8 +200,8 @@ def _until_iea(text: str, position: int, delimiters: Delimiters) -> Generator[To
         yield Token(segment, delimiters, notes)
         notes = []
         if segment.id == "IEA":
-            return text.find("ISA", position)
-    return -1
+            break
+    return position
 
 
 def _segment(body: str, delimiters: Delimiters, notes: list[Finding]) -> Segment:
@@ -178,7 +217,11 @@ def _segment(body: str, delimiters: Delimiters, notes: list[Finding]) -> Segment
                 )
             )
             parts[number] = part[:MAX_ELEMENT]
-    name = parts[0].strip()
-    if name != name.upper():
-        notes.append(Finding("warning", "X12-CASE", f"the segment id {name[:3]!r} is not in capitals", id=name.upper()[:3]))
-    return Segment(name.upper(), parts[1:])
+    given = parts[0].strip()
+    name = given.upper()
+    if not _SEGMENT_ID.fullmatch(name):
+        notes.append(Finding("error", "X12-SEGMENT-ID", "what stands here has no segment id; the separator may be another one"))
+        return Segment("", parts[1:])
+    if name != given:
+        notes.append(Finding("warning", "X12-CASE", f"the segment id {given!r} is not in capitals", id=name))
+    return Segment(name, parts[1:])
