@@ -13,8 +13,8 @@ from hub.formats.x12.tokens import transport_error
 
 def describe(data: bytes) -> dict[str, Any]:
     """Total: any bytes give an answer.  What is neither X12 nor HL7 v2 is reported as the one it resembles more."""
-    head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n\x0b")
-    if b"ISA" in data[:512] and head[:3].upper() not in (b"MSH", b"FHS", b"BHS"):
+    head = data.lstrip(b"\xef\xbb\xbf \t\r\n\x0b")[:512]
+    if b"ISA" in head and head[:3].upper() not in (b"MSH", b"FHS", b"BHS"):
         return report.describe(data)
     return describe_hl7(data)
 
@@ -35,9 +35,6 @@ def _message(body: bytes) -> dict[str, Any]:
     except MessageUnusable as error:
         return _unreadable(str(error), error.code)
     code, trigger = message.get("MSH-9.1") or "", message.get("MSH-9.2") or ""
-    starts = next(
-        (v for p in ("TQ1-7", "SCH-11.4", "AIS-4", "AIP-6", "AIL-6", "AIG-8", "PV1-44") if (v := message.get(p))), None
-    )
     return {
         "type": message.type or None,
         "structure": structure(code, trigger) if code else None,
@@ -56,11 +53,19 @@ def _message(body: bytes) -> dict[str, Any]:
         "appointment": {
             "placer_id": message.get("SCH-1.1"),
             "filler_id": message.get("SCH-2.1"),
-            "starts_at": starts if message.occurrences("SCH") else None,
+            "starts_at": _start(message) if message.occurrences("SCH") else None,
         },
         "segments": [segment.id for segment in message.segments],
         "findings": [*_header_findings(message), *(_finding("warning", "HL7-CHARSET", text) for text in message.findings)],
     }
+
+
+def _start(message: Hl7) -> str | None:
+    """When the visit begins, wherever senders put it; of several services or resources the earliest counts."""
+    for path in ("TQ1-7", "SCH-11.4", "AIS[*]-4", "AIP[*]-6", "AIL[*]-6", "AIG[*]-8", "PV1-44"):
+        if times := [time for time in message.get_all(path) if time != '""']:
+            return min(times)
+    return None
 
 
 def _header_findings(message: Hl7) -> list[dict[str, Any]]:

@@ -27,24 +27,27 @@ class DottedFields:
         return next(iter(self.get_all(path)), None)
 
     def get_all(self, path: str) -> list[str]:
-        found = [self._data]
-        for part in path.split("."):
-            match = _PART.fullmatch(part)
-            found = [inner for value in found for inner in _inner(value, match)] if match else []
-        return [text for value in found if (text := _text(value)) is not None]
+        return [text for value in _at(self._data, path) if (text := _text(value)) is not None]
 
     def each(self, scope: str) -> Iterator[Fields]:
-        value: Any = self._data
-        for part in scope.split("."):
-            value = _step(value, part)
-        for item in value if isinstance(value, list | tuple) else []:
-            yield DottedFields(item)
+        for value in _at(self._data, scope):
+            for item in value if isinstance(value, list | tuple) else []:
+                yield DottedFields(item)
 
 
 def path_error(path: str) -> str | None:
     if all(_PART.fullmatch(part) for part in path.split(".")):
         return None
     return f"{path!r} is no path; one looks like patient.name.family"
+
+
+def _at(data: Any, path: str) -> list[Any]:
+    """What stands at a path; several with `[*]`, nothing when the path is none."""
+    found = [data]
+    for part in path.split("."):
+        match = _PART.fullmatch(part)
+        found = [inner for value in found for inner in _inner(value, match)] if match else []
+    return found
 
 
 def _step(value: Any, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -50,7 +51,7 @@ def acknowledge(request: Hl7, code: str, fault: Fault | None = None, *, now: dat
         return msh[number - 1] if number <= len(msh) else ""
 
     version = (request.get("MSH-12.1") or "2.3").strip()
-    trigger = request.get("MSH-9.2")
+    trigger = escape(request.get("MSH-9.2") or "", separators)
     c = separators.component
     kind = "ACK" if not trigger else f"ACK{c}{trigger}" + (f"{c}ACK" if _at_least(version, "2.5") else "")
     header = ["MSH", field(2), field(5), field(6), field(3), field(4)]
@@ -72,7 +73,7 @@ def _timestamp(now: datetime | None) -> str:
 
 def _at_least(version: str, wanted: str) -> bool:
     def numbers(text: str) -> list[int]:
-        return [int(part) if part.isdigit() else 0 for part in text.split(".")]
+        return [int(part) if re.fullmatch("[0-9]{1,3}", part) else 0 for part in text.split(".")]
 
     return numbers(version) >= numbers(wanted)
 

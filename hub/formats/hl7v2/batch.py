@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from hub.formats.hl7v2.message import end_of_message
+
 _HEADER = re.compile(
-    rb"(?:\A(?:\xef\xbb\xbf)?[ \t\r\n\x0b]*|[\r\n\x1c\x0b][ \t\r\n\x0b]*)(?=(MSH|FHS|BHS|BTS|FTS)[^A-Za-z0-9\r\n])"
+    rb"(?:\A|(?<=[\r\n\x0b\x1c]))(?:[ \t\x00]|\xef\xbb\xbf)*((?:MSH|FHS|BHS|BTS|FTS)(?=[^A-Za-z0-9\r\n]))", re.IGNORECASE
 )
+"""A header at the beginning of a line, of a frame, or behind the byte order mark of a file that was joined to another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +29,29 @@ def split(body: bytes) -> tuple[list[Part], list[str]]:
 
     A body without any MSH gives no parts.
     """
-    marks = [(match.end(), match[1]) for match in _HEADER.finditer(body)]
-    bodies: list[bytes] = []
-    announced: list[int] = []
-    batch = ""
-    for number, (start, kind) in enumerate(marks):
-        end = marks[number + 1][0] if number + 1 < len(marks) else len(body)
-        if kind == b"MSH":
-            bodies.append(body[start:end].rstrip(b"\x1c\x0b") if len(marks) > 1 else body)
-        elif kind == b"BHS":
-            batch = _field(body[start:end], 10)
-        elif kind == b"BTS" and (count := _field(body[start:end], 1)).isdigit():
-            announced.append(int(count))
-    findings = []
-    if announced and sum(announced) != len(bodies):
-        findings.append(f"BTS-1 announces {sum(announced)} messages, {len(bodies)} were sent")
-    return [Part(text, index, len(bodies), batch) for index, text in enumerate(bodies)], findings
+    marks = list(_HEADER.finditer(body))
+    ends = [mark.start() for mark in marks[1:]] + [len(body)]
+    messages: list[tuple[bytes, str]] = []
+    findings: list[str] = []
+    batch, first = "", 0
+    for mark, end in zip(marks, ends, strict=False):
+        segment = body[mark.start(1) : end]
+        match mark[1].upper():
+            case b"MSH":
+                messages.append((segment[: end_of_message(segment)] if len(marks) > 1 else body, batch))
+            case b"BHS":
+                batch, first = _field(segment, 10), len(messages)
+            case b"BTS":
+                findings += _miscounted(_field(segment, 1), len(messages) - first)
+                batch, first = "", len(messages)
+    return [Part(text, index, len(messages), of) for index, (text, of) in enumerate(messages)], findings
+
+
+def _miscounted(announced: str, sent: int) -> list[str]:
+    """A finding when BTS-1 is a number, and another one than was sent."""
+    if not re.fullmatch("[0-9]{1,9}", announced) or int(announced) == sent:
+        return []
+    return [f"BTS-1 announces {int(announced)} messages, {sent} were sent"]
 
 
 def _field(segment: bytes, number: int) -> str:

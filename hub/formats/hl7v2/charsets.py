@@ -1,12 +1,15 @@
 """Which characters the bytes are: MSH-18 (HL7 table 0211) and what to do when it is absent or wrong.
 
 The ladder: the connection's setting; MSH-18, first repetition; UTF-8; Windows-1252; ISO 8859-1, which can read any byte.
-Each is strict, so what was decoded can always be encoded to the same bytes again.
+Each is strict.  Only charsets that contain ASCII count: in any other (UTF-16, EBCDIC) separators and line ends are no bytes.
 """
 
 from __future__ import annotations
 
 import codecs
+import re
+from encodings import aliases, normalize_encoding
+from functools import lru_cache
 
 TABLE_0211: dict[str, str] = {
     "ASCII": "ascii",
@@ -35,6 +38,11 @@ TABLE_0211: dict[str, str] = {
 }
 
 _NAMES = {"utf-8": "UTF-8", "ascii": "ASCII", "cp1252": "windows-1252"}
+_KNOWN = frozenset({*aliases.aliases, *aliases.aliases.values()})
+"""What Python knows by name; a name in a message must never make it look for, and remember, another."""
+_PLAIN = frozenset({"ascii", "utf-8", "iso-8859-1", "cp1252"})
+"""Charsets that write each character in one way only."""
+_ASCII = bytes((0x09, 0x0A, 0x0D, *range(0x20, 0x7F)))
 
 
 def name(encoding: str) -> str:
@@ -42,20 +50,25 @@ def name(encoding: str) -> str:
     return _NAMES.get(encoding, encoding.upper().replace("_", "-"))
 
 
+@lru_cache(maxsize=256)
 def python_encoding(charset: str) -> str | None:
-    """Python's name for a charset of table 0211 or of a clinic file; None when unknown."""
+    """Python's name for a charset of table 0211 or of a clinic file; None when unknown, or unfit for HL7 v2."""
     known = TABLE_0211.get(charset.strip().upper())
     if known:
         return known
+    word = normalize_encoding(charset.strip()[:40]).lower()
+    if word not in _KNOWN:
+        return None
     try:
-        return codecs.lookup(charset.strip()).name
-    except LookupError:
+        found = codecs.lookup(word).name
+        return found if _ASCII.decode(found) == _ASCII.decode("ascii") else None
+    except (UnicodeError, LookupError):
         return None
 
 
 def declared(raw: bytes) -> str:
     """MSH-18, first repetition, read from the bytes; empty when there is none."""
-    if raw[:3] != b"MSH" or len(raw) < 9:
+    if raw[:3].upper() != b"MSH" or len(raw) < 9:
         return ""
     fields = raw[: _line_end(raw)].split(raw[3:4], 18)
     if len(fields) < 18:
@@ -65,23 +78,47 @@ def declared(raw: bytes) -> str:
 
 
 def _line_end(raw: bytes) -> int:
-    ends = [end for end in (raw.find(b"\r"), raw.find(b"\n")) if end >= 0]
-    return min(ends, default=len(raw))
+    found = re.search(rb"[\r\n]", raw)
+    return found.start() if found else len(raw)
 
 
 def decode(raw: bytes, charset: str | None = None) -> tuple[str, str, str]:
     """The text, the encoding used, and a finding (empty when all was as declared)."""
-    msh18 = declared(raw)
-    wanted = charset or msh18
-    first = python_encoding(wanted) if wanted else None
-    finding = "" if first or not wanted else f"the charset {wanted[:40]!r} is unknown"
-    for encoding in (first, "utf-8", "cp1252"):
-        if encoding is None or encoding.startswith(("utf-16", "utf-32", "utf_16", "utf_32")):
+    finding = ""
+    for source, wanted in (("the connection's charset", charset), ("MSH-18", declared(raw))):
+        if not wanted:
             continue
-        try:
-            text = raw.decode(encoding)
-        except (UnicodeDecodeError, LookupError):
-            finding = finding or (f"the bytes are not {name(encoding)}, as declared" if encoding == first else "")
-            continue
-        return text, encoding, finding
+        encoding = python_encoding(wanted)
+        if encoding is None:
+            finding = finding or f"{source} names a charset that is unknown, or unfit for HL7 v2"
+        elif (text := _decoded(raw, encoding)) is not None:
+            return text, encoding, finding
+        else:
+            finding = finding or f"the bytes are not {name(encoding)}, as {source} says"
+    for encoding in ("utf-8", "cp1252"):
+        if (text := _decoded(raw, encoding)) is not None:
+            return text, encoding, finding
     return raw.decode("latin-1"), "iso-8859-1", finding
+
+
+def _decoded(raw: bytes, encoding: str) -> str | None:
+    """None when the bytes are of another charset: they cannot be read, or line ends would come or go."""
+    try:
+        text = raw.decode(encoding)
+    except UnicodeError:
+        return None
+    if encoding in _PLAIN or all(text.count(end) == raw.count(end.encode()) for end in "\r\n"):
+        return text
+    return None
+
+
+def writes_back(text: str, encoding: str, raw: bytes) -> bool:
+    """False when the charset has written something in one of several ways (ISO 2022 escapes, Big5 doubles) and would choose
+    another.
+    """
+    if encoding in _PLAIN:
+        return True
+    try:
+        return text.encode(encoding) == raw
+    except UnicodeError:
+        return False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Mapping
 
 from hub.errors import MessageUnusable
 from hub.format import Fields, Format, Keys
@@ -13,6 +13,10 @@ from hub.message import Message
 
 NOT_FOR_MATCHING = frozenset({"SS", "SSN", "DL", "PPN"})
 """Identifier types (table 0203) that are no chart numbers: social security, driver's licence, passport."""
+
+
+_COMPONENT = re.compile(r"[1-9][0-9]{0,3}(\.[1-9][0-9]{0,3})?")
+_SCOPE = re.compile(r"[A-Za-z][A-Za-z0-9]{2}(-[0-9]{1,4})?")
 
 
 class Hl7Fields:
@@ -35,14 +39,13 @@ class Hl7Fields:
             for group in self._view.each(scope):
                 yield Hl7Fields(group)
             return
-        parsed = paths.parse(scope)
-        hl7 = self._view if isinstance(self._view, Hl7) else self._view.message
-        count = sum(len((hl7._field(s, parsed.field)).split(hl7.separators.repetition)) for s in self._segments(parsed.segment))  # noqa: SLF001
-        for repetition in range(1, count + 1):
+        for repetition in range(1, self._repetitions(paths.parse(scope)) + 1):
             yield Repetition(self._view, scope, repetition)
 
-    def _segments(self, segment: str) -> list[Any]:
-        return [s for s in self._view.segments if s.id == segment][:1]
+    def _repetitions(self, field: paths.Path) -> int:
+        hl7 = self._view if isinstance(self._view, Hl7) else self._view.message
+        segment = next((s for s in self._view.segments_of(field.segment) if s.id == field.segment), None)
+        return hl7.repetitions(segment, field.field) if segment else 0
 
 
 class Repetition:
@@ -82,8 +85,8 @@ class Hl7Format(Format):
         return Hl7Fields(Hl7(message.body, message.headers.get("charset")))
 
     def path_error(self, path: str) -> str | None:
-        if path.replace(".", "").isdigit():
-            return None  # a component of the repetition a rule is in
+        if _COMPONENT.fullmatch(path):
+            return None  # of the repetition a rule is in
         try:
             paths.parse(path)
         except ValueError as error:
@@ -91,23 +94,23 @@ class Hl7Format(Format):
         return None
 
     def scope_error(self, scope: str) -> str | None:
-        if "-" in scope:
-            return self.path_error(scope)
-        return None if len(scope) == 3 and scope.isalnum() else f"{scope!r} is no segment; one looks like IN1 or PID-3"
+        if _SCOPE.fullmatch(scope):
+            return self.path_error(scope) if "-" in scope else None
+        return f"{scope!r} is no segment and no field; one looks like IN1 or PID-3"
 
 
 def _keys(message: Hl7, authority: str, ordering_path: str) -> Keys:
     control_id = message.control_id
     parts = [message.get("MSH-3") or "", message.get("MSH-4") or "", control_id]
-    own = ordering_path and message.get(ordering_path)
-    filler, placer = message.get("SCH-2.1"), message.get("SCH-1.1")
+    own = _said(message.get(ordering_path)) if ordering_path else ""
+    filler, placer = _said(message.get("SCH-2.1")), _said(message.get("SCH-1.1"))
     return Keys(
         type=message.type,
         control_id=control_id,
         duplicate_key="\x1f".join(parts) if control_id.strip() else "",
         patient=_unique(message.get_all("PID[*]-3[*].1") + message.get_all("MRG[*]-1[*].1")),
         appointment=_unique([filler or placer]),
-        other=[("placer", placer.strip())] if placer and filler and placer != filler else [],
+        other=[("placer", placer)] if placer and filler and placer != filler else [],
         member=_unique(message.get_all("IN1[*]-36.1") + message.get_all("IN1[*]-49.1")),
         ordering=[own] if own else _charts(message, authority),
         findings=tuple(message.findings),
@@ -117,15 +120,18 @@ def _keys(message: Hl7, authority: str, ordering_path: str) -> Keys:
 def _charts(message: Hl7, authority: str) -> list[str]:
     """Authority and id of every chart a message is about: one, or for a merge all that take part."""
     charts = []
-    for path in ("PID", "MRG"):
-        number = 3 if path == "PID" else 1
-        for segment in message.occurrences(path):
-            index = message.occurrences(path).index(segment) + 1
-            base = f"{path}[{index}]-{number}"
-            if value := message.get(f"{base}.1"):
-                charts.append(f"{message.get(f'{base}.4.1') or authority}|{value}")
+    for field in ("PID-3", "MRG-1"):
+        for segment in message.occurrences(field[:3]):
+            if number := _said(message.value(segment, f"{field}.1")):
+                charts.append(f"{_said(message.value(segment, f'{field}.4.1')) or authority}|{number}")
     return _unique(charts)
 
 
-def _unique(values: list[str | None] | list[str]) -> list[str]:
-    return list(dict.fromkeys(value.strip() for value in values if value and value.strip() and value != '""'))
+def _said(value: str | None) -> str:
+    """The value without blanks around it; nothing when it is empty, or `""` says that there is none."""
+    text = (value or "").strip()
+    return "" if text == '""' else text
+
+
+def _unique(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(text for value in values if (text := _said(value))))

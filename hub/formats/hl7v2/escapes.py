@@ -83,17 +83,25 @@ def _from_hex(digits: str, encoding: str) -> str | None:
 
 
 def escape(text: str, separators: Separators) -> str:
-    """The text as it may stand inside a component: separators and line ends as escape sequences."""
-    e = separators.escape
+    """The text as it may stand inside a component: separators, line ends and ends of frames as escape sequences."""
+    f, c, r, e, s = separators
     if not e:
         return text
-    table = {
-        ord(separators.field): f"{e}F{e}",
-        ord(e): f"{e}E{e}",
-        ord("\r"): f"{e}X0D{e}",
-        ord("\n"): f"{e}.br{e}",
-    }
-    for character, letter in ((separators.component, "S"), (separators.repetition, "R"), (separators.subcomponent, "T")):
+    table = _ends(separators)
+    for character, letter in ((c, "S"), (r, "R"), (s, "T"), (f, "F"), (e, "E")):
         if character:
             table[ord(character)] = f"{e}{letter}{e}"
     return text.translate(table)
+
+
+def escape_field(text: str, separators: Separators) -> str:
+    """Text that brings its own components, as it may stand in a field: only what would end the field is escaped."""
+    f, e = separators.field, separators.escape
+    return text.translate(_ends(separators) | {ord(f): f"{e}F{e}"}) if e else text
+
+
+def _ends(separators: Separators) -> dict[int, str]:
+    """What would end a segment, or the frame around the message (MLLP: 0B and 1C)."""
+    e = separators.escape
+    line_end = "X0A" if "." in separators else ".br"
+    return {ord("\r"): f"{e}X0D{e}", ord("\n"): f"{e}{line_end}{e}", 0x0B: f"{e}X0B{e}", 0x1C: f"{e}X1C{e}"}

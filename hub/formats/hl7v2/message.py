@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from hub.errors import MessageUnusable
 from hub.formats.hl7v2 import charsets, paths
-from hub.formats.hl7v2.escapes import Separators, escape, unescape
+from hub.formats.hl7v2.escapes import Separators, escape, escape_field, unescape
 
 _LINE_END = re.compile(r"(\r\n|\r|\n)")
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
+_BLANK = " \t\x00\x0b\x1c"
 _HEADERS = frozenset({"MSH", "FHS", "BHS"})
 
 _MEMBERS: dict[str, frozenset[str]] = {
@@ -32,11 +35,13 @@ def belongs(segment: str, scope: str) -> bool:
 class Segment:
     """One segment as it stands: its text, with continuation lines, and its fields once somebody asks."""
 
-    __slots__ = ("_fields", "end", "text")
+    __slots__ = ("_fields", "end", "raw", "text")
 
     def __init__(self, text: str, end: str = "\r") -> None:
         self.text = text
         self.end = end
+        self.raw: bytes | None = None
+        """The bytes as they came, where the charset would not write the text back the same."""
         self._fields: list[str] | None = None
 
     @property
@@ -52,6 +57,10 @@ class Segment:
     def replace(self, fields: list[str], separator: str) -> None:
         self._fields = fields
         self.text = separator.join(fields)
+        self.raw = None
+
+    def encoded(self, encoding: str) -> bytes:
+        return self.raw if self.raw is not None else (self.text + self.end).encode(encoding)
 
 
 class Hl7:
@@ -60,25 +69,26 @@ class Hl7:
     `raw` keeps the bytes as they came.  Raises MessageUnusable when there is no MSH with its separators.
     """
 
-    __slots__ = ("_lead", "encoding", "findings", "raw", "segments", "separators")
+    __slots__ = ("_lead", "_tail", "encoding", "findings", "raw", "segments", "separators")
 
     def __init__(self, raw: bytes, charset: str | None = None) -> None:
         self.raw = raw
-        start = _start_of_header(raw)
-        self._lead = raw[:start]
-        text, self.encoding, finding = charsets.decode(raw[start:], charset)
+        start, stop = _start_of_header(raw), end_of_message(raw)
+        self._lead, body, self._tail = raw[:start], raw[start:stop], raw[stop:]
+        text, self.encoding, finding = charsets.decode(body, charset)
         self.findings: list[str] = [finding] if finding else []
         self.separators = _separators(text)
         self.segments = _split_segments(text, self.separators.field)
+        if not charsets.writes_back(text, self.encoding, body):
+            _keep_bytes(self.segments, body)
 
     def __repr__(self) -> str:
         return f"<Hl7 {self.type or '-'} of {len(self.segments)} segments>"
 
     def __bytes__(self) -> bytes:
         """The message; parts nobody set are byte for byte as they came."""
-        text = "".join(segment.text + segment.end for segment in self.segments)
         try:
-            return self._lead + text.encode(self.encoding)
+            return b"".join((self._lead, *(segment.encoded(self.encoding) for segment in self.segments), self._tail))
         except UnicodeEncodeError as error:
             raise MessageUnusable(
                 f"a value has a character that {charsets.name(self.encoding)} cannot hold; set MSH-18 and the charset to UTF-8"
@@ -109,7 +119,19 @@ class Hl7:
 
     def each(self, scope: str) -> Iterator[Group]:
         """The groups that begin with each segment of this name."""
-        return _groups(self, scope, self.segments)
+        return _groups(self, scope)
+
+    def segments_of(self, segment: str) -> list[Segment]:  # noqa: ARG002 - a group has only some of them
+        """Where segments of this name are looked for."""
+        return self.segments
+
+    def value(self, segment: Segment, path: str) -> str | None:
+        """The first value at a path within one segment."""
+        return next(self._field_values(segment, paths.parse(path)), None)
+
+    def repetitions(self, segment: Segment, field: int) -> int:
+        text = self._field(segment, field)
+        return text.count(self.separators.repetition) + 1 if text else 0
 
     def _values(self, path: paths.Path, segments: list[Segment]) -> Iterator[str]:
         count = 0
@@ -158,34 +180,49 @@ class Hl7:
 
     def set(self, path: str, value: str) -> None:
         """Sets one value, escaped; everything else keeps its bytes.  A path without a component takes the value as it is
-        meant to stand, components and all.  Raises MessageUnusable when the segment does not exist.
+        meant to stand, components and all, but never beyond its field.  Raises MessageUnusable when the segment, or the
+        repetition a path selects, does not exist.
         """
         target = paths.parse(path)
         found = self.occurrences(target.segment)
         if not 1 <= target.occurrence <= len(found):
             raise MessageUnusable(f"{path}: there is no such {target.segment} segment to write to")
         segment = found[target.occurrence - 1]
-        self._set_field(segment, target, value if target.component is None else escape(value, self.separators))
+        text = escape_field(value, self.separators) if target.component is None else escape(value, self.separators)
+        self._set_field(segment, target, text, path)
 
     def add(self, segment: str) -> None:
         """Appends a segment, given as it shall stand."""
-        self.segments.append(Segment(segment, self.segments[-1].end or "\r"))
+        found, last = _LINE_END.match(self.segments[0].end), self.segments[-1]
+        line_end = found[1] if found else "\r"
+        if not last.end:
+            last.end, last.raw = line_end, None if last.raw is None else last.raw + line_end.encode()
+        self.segments.append(Segment(segment, line_end))
 
-    def _set_field(self, segment: Segment, path: paths.Path, text: str) -> None:
+    def _set_field(self, segment: Segment, path: paths.Path, text: str, written: str) -> None:
         fields = list(segment.fields(self.separators.field))
         number = path.field - 1 if segment.id in _HEADERS else path.field
         if segment.id in _HEADERS and path.field <= 2:
             raise MessageUnusable(f"{segment.id}-{path.field} holds the separators and cannot be set")
         fields += [""] * (number + 1 - len(fields))
-        if path.component is None and path.repetition == 1 and self.separators.repetition not in fields[number]:
-            fields[number] = text
-        else:
-            fields[number] = self._with_part(fields[number], path, text)
+        fields[number] = self._with_part(fields[number], path, text, written)
         segment.replace(fields, self.separators.field)
 
-    def _with_part(self, field: str, path: paths.Path, text: str) -> str:
+    def _repetition(self, repetitions: list[str], path: paths.Path, written: str) -> int:
+        """Which repetition a path means, counted from 0."""
+        if path.selector:
+            component, value = path.selector
+            for index, repetition in enumerate(repetitions):
+                if self._part(repetition, component, None) == value:
+                    return index
+            raise MessageUnusable(f"{written}: no repetition is selected by this, so there is none to write to")
+        if not path.repetition:
+            raise MessageUnusable(f"{written}: [*] means all repetitions; name the one to write to")
+        return path.repetition - 1
+
+    def _with_part(self, field: str, path: paths.Path, text: str, written: str) -> str:
         repetitions = field.split(self.separators.repetition)
-        index = max(path.repetition, 1) - 1
+        index = self._repetition(repetitions, path, written)
         repetitions += [""] * (index + 1 - len(repetitions))
         if path.component is None:
             repetitions[index] = text
@@ -199,13 +236,14 @@ class Hl7:
 
 
 class Group:
-    """A segment with those that belong to it; paths to other segments read the whole message."""
+    """A segment with those that belong to it; paths to other segments read what is around it, at last the whole message."""
 
-    __slots__ = ("_scope", "message", "segments")
+    __slots__ = ("_around", "_scope", "message", "segments")
 
-    def __init__(self, message: Hl7, scope: str, segments: list[Segment]) -> None:
-        self.message = message
+    def __init__(self, around: Hl7 | Group, scope: str, segments: list[Segment]) -> None:
+        self.message: Hl7 = around if isinstance(around, Hl7) else around.message
         self.segments = segments
+        self._around = around
         self._scope = scope
 
     def get(self, path: str) -> str | None:
@@ -213,25 +251,27 @@ class Group:
 
     def get_all(self, path: str) -> list[str]:
         parsed = paths.parse(path)
-        segments = self.segments if belongs(parsed.segment, self._scope) else self.message.segments
-        return list(self.message._values(parsed, segments))  # noqa: SLF001 - a group is a view of its message
+        return list(self.message._values(parsed, self.segments_of(parsed.segment)))  # noqa: SLF001 - a view of its message
+
+    def segments_of(self, segment: str) -> list[Segment]:
+        return self.segments if belongs(segment, self._scope) else self._around.segments_of(segment)
 
     def each(self, scope: str) -> Iterator[Group]:
         """Groups within this group."""
-        return _groups(self.message, scope, self.segments)
+        return _groups(self, scope)
 
 
-def _groups(message: Hl7, scope: str, segments: list[Segment]) -> Iterator[Group]:
-    current: list[Segment] = []
-    for segment in segments:
+def _groups(around: Hl7 | Group, scope: str) -> Iterator[Group]:
+    scope, current = scope.upper(), list[Segment]()
+    for segment in around.segments:
         if segment.id == scope:
             if current:
-                yield Group(message, scope, current)
+                yield Group(around, scope, current)
             current = [segment]
         elif current and belongs(segment.id, scope):
             current.append(segment)
     if current:
-        yield Group(message, scope, current)
+        yield Group(around, scope, current)
 
 
 def _nth(text: str, separator: str, number: int) -> str:
@@ -260,6 +300,13 @@ def _start_of_header(raw: bytes) -> int:
     return start
 
 
+def end_of_message(raw: bytes) -> int:
+    """Where the end of a frame (1C) begins that a message from a file may still carry."""
+    end = len(raw.rstrip(b" \t\r\n\x0b\x1c\x00"))
+    frame_end = raw.find(b"\x1c", end)
+    return frame_end if frame_end >= 0 else len(raw)
+
+
 def _separators(text: str) -> Separators:
     field = text[3:4]
     if not field or field.isalnum() or field in "\r\n":
@@ -279,24 +326,36 @@ def _is_segment(line: str, separator: str) -> bool:
     return line[:1].isalpha() and line[:3].isalnum() and len(line) >= 3 and (len(line) == 3 or line[3] == separator)
 
 
-def _split_segments(text: str, separator: str) -> list[Segment]:
-    if "\n" not in text:
-        lines = text.split("\r")
-        pairs = [(line, "\r") for line in lines[:-1]]
-        if lines[-1]:
-            pairs.append((lines[-1], ""))
-    else:
+def _lines(text: str) -> list[tuple[str, str]]:
+    """Lines with their ends."""
+    if "\n" in text:
         parts = _LINE_END.split(text)
-        pairs = list(zip(parts[0::2], [*parts[1::2], ""], strict=True))
+        return list(zip(parts[0::2], [*parts[1::2], ""], strict=True))
+    lines = text.split("\r")
+    return [*((line, "\r") for line in lines[:-1]), (lines[-1], "")]
+
+
+def _split_segments(text: str, separator: str) -> list[Segment]:
+    """A line that begins no segment belongs to the value before it, that was broken over lines; blank lines only lengthen
+    the line end.
+    """
     segments: list[Segment] = []
-    for line, end in pairs:
-        if segments and not _is_segment(line, separator):
-            previous = segments[-1]
-            if line:  # a value that was broken over lines; blank lines only lengthen the line end
-                previous.text += previous.end + line
-                previous.end = end
-            else:
-                previous.end += end
-        else:
-            segments.append(Segment(line, end))
+    start = stop = at = 0
+    for line, end in _lines(text):
+        if _is_segment(line, separator):
+            if at:
+                segments.append(Segment(text[start:stop], text[stop:at]))
+            start, stop = at, at + len(line)
+        elif line.strip(_BLANK):
+            stop = at + len(line)
+        at += len(line) + len(end)
+    segments.append(Segment(text[start:stop], text[stop:at]))
     return segments
+
+
+def _keep_bytes(segments: list[Segment], body: bytes) -> None:
+    """Gives every segment its bytes: charsets have no way of their own with line ends, so lines are found in bytes."""
+    lines = _LINE.finditer(body)
+    for segment in segments:
+        count = max(1, len(_LINE_END.findall(segment.text + segment.end)))
+        segment.raw = b"".join(line[0] for line in islice(lines, count))

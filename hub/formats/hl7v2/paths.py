@@ -11,9 +11,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 _PATH = re.compile(
-    r"(?P<segment>[A-Za-z][A-Za-z0-9]{2})(?:\[(?P<occurrence>\*|\d+)\])?"
-    r"-(?P<field>\d+)(?:\[(?P<repetition>\*|\d+|\d+=[^\]]*)\])?"
-    r"(?:\.(?P<component>\d+)(?:\.(?P<subcomponent>\d+))?)?"
+    r"(?P<segment>[A-Za-z][A-Za-z0-9]{2})(?:\[(?P<occurrence>\*|[0-9]{1,7})\])?"
+    r"-(?P<field>[0-9]{1,4})(?:\[(?P<repetition>\*|[0-9]{1,7}|[0-9]{1,4}=[^\]]*)\])?"
+    r"(?:\.(?P<component>[0-9]{1,4})(?:\.(?P<subcomponent>[0-9]{1,4}))?)?"
 )
 
 
