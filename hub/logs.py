@@ -50,13 +50,18 @@ ALLOWED = frozenset(
 """Fields that may be logged; others are dropped.  `message` is an id, never a body."""
 
 
+LONGEST = 500
+PLAIN = (bool, int, float, type(None))
+
+
 def _only_allowed(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    kept = {key: value for key, value in event.items() if key in ALLOWED}
-    return {key: _one_line(value) if isinstance(value, str) else value for key, value in kept.items()}
+    return {key: value if isinstance(value, PLAIN) else _one_line(value) for key, value in event.items() if key in ALLOWED}
 
 
-def _one_line(text: str) -> str:
-    return text.replace("\r", "\\r").replace("\n", "\\n")[:500]
+def _one_line(value: Any) -> str:
+    """What others chose must neither begin a line that looks like one of ours nor steer a terminal."""
+    text = value if isinstance(value, str) else str(value)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:LONGEST])[:LONGEST]
 
 
 def configure(level: str = "info", format: str = "text") -> None:

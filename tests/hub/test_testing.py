@@ -285,7 +285,7 @@ import hub.testing
 import pytest
 
 # What never arrives is waited for; ten seconds for each mistake would be long.
-hub.testing._until.__defaults__ = (1.5,)
+hub.testing.PATIENCE = 1.5
 caught = set()
 
 
@@ -301,7 +301,7 @@ def pytest_runtest_setup(item):
     if item.path in caught:
         pytest.skip("one test has caught this mistake")
 """
-LIMIT = 6
+LIMIT = 5
 """Seconds after which a test counts as hanging."""
 PROCESSES = 4
 
