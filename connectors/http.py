@@ -10,8 +10,9 @@ from hub.connector import AnyConnector, Destination, DestinationConfig
 from hub.errors import ConnectionDown, MessageRejected
 from hub.hookspecs import hookimpl
 from hub.message import Message
+from hub.net.hosts import is_loopback
 from hub.net.http import HttpAuth, HttpClient
-from hub.net.tls import TlsClient, is_loopback
+from hub.net.tls import TlsClient
 from hub.units import Duration
 
 

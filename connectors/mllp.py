@@ -12,9 +12,9 @@ import ipaddress
 import socket
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import structlog
 from pydantic import Field, model_validator
@@ -25,12 +25,15 @@ from hub.formats.hl7v2 import Hl7, acknowledge, read_acknowledgement, split
 from hub.formats.hl7v2.ack import Fault
 from hub.hookspecs import hookimpl
 from hub.message import Message
-from hub.net.tls import TlsClient, TlsServer, client_context, is_loopback, server_context
+from hub.net.hosts import HostName, is_loopback
+from hub.net.tls import TlsClient, TlsServer, client_context, server_context, tls_failure
 from hub.units import Duration, Size
 
 log = structlog.get_logger(__name__)
 
 START, END, CR = b"\x0b", b"\x1c", b"\r"
+CODES = ("AA", "AE", "AR", "CA", "CE", "CR")
+"""HL7 table 0008: what an acknowledgement may say."""
 JUNK_LIMIT = 64 * 1024
 """Bytes between frames after which a peer is cut off: it does not speak MLLP."""
 HEAD = 4096
@@ -38,7 +41,14 @@ HEAD = 4096
 LONE_END = 0.2
 """Seconds of silence after a 1C without its 0D that make it the end of the frame all the same."""
 WAITING_FRAMES = 64
-"""Frames of one connection that may wait for their answer before it is no longer read."""
+WAITING_BYTES = 1024 * 1024
+"""Frames of one connection, and bytes in them, that may wait for their answer before it is no longer read."""
+TURN = 100
+"""Messages of one frame that are looked at before other connections have their turn."""
+DONE = ("delivered", "skipped")
+"""Outcomes after which the sender hears that all is well; a message no flow wants is one of them."""
+
+T = TypeVar("T")
 
 
 # Framing.
@@ -58,8 +68,14 @@ class Framer:
 
     max_frame: int
     inside: bool = False
+    begun: int = 0
+    """Frames that have begun, so far."""
     junk: int = 0
     """Bytes outside of frames, so far."""
+    gap: int = 0
+    """Bytes outside of frames since the last one."""
+    lone_ends: int = 0
+    """Frames that ended in 1C without its 0D, so far."""
     _buffer: bytearray = field(default_factory=bytearray)
     _scanned: int = 0
     _head: bytes | None = None
@@ -68,24 +84,32 @@ class Framer:
     def feed(self, data: bytes) -> list[Frame]:
         self._buffer += data
         frames: list[Frame] = []
-        while self._step(frames):
+        while self._within(frames) if self.inside else self._between():
             pass
         return frames
 
-    def _step(self, frames: list[Frame]) -> bool:
+    def _between(self) -> bool:
+        start = self._buffer.find(START)
+        skipped = len(self._buffer) if start < 0 else start
+        self.junk += skipped
+        self.gap += skipped
+        del self._buffer[: skipped + 1]
+        if start >= 0:
+            self._begin()
+        return start >= 0
+
+    def _begin(self) -> None:
+        self.inside, self.begun, self.gap = True, self.begun + 1, 0
+        self._scanned, self._head = 0, None
+
+    def _within(self, frames: list[Frame]) -> bool:
         buffer = self._buffer
-        if not self.inside:
-            start = buffer.find(START)
-            self.junk += len(buffer) if start < 0 else start
-            del buffer[: len(buffer) if start < 0 else start + 1]
-            self.inside, self._scanned, self._head = start >= 0, 0, None
-            return start >= 0
         end = buffer.find(END, self._scanned)
         again = buffer.find(START, self._scanned, end if end >= 0 else len(buffer))
         if again >= 0:
-            frames.append(Frame(bytes(self._head or buffer[:again]), "broken"))
+            self._finish(frames, again, "broken")
             del buffer[: again + 1]
-            self._scanned, self._head = 0, None
+            self._begin()
             return True
         if end < 0:
             self._scanned = len(buffer)
@@ -99,22 +123,26 @@ class Framer:
             self._scanned = end + 1  # 1C inside a message: not allowed, but the message is not over
             return True
         self._finish(frames, end)
+        self.lone_ends += following != CR
         del buffer[: end + 1 + (following == CR)]
         return True
 
     def _throw_away_what_is_too_long(self) -> None:
         if self._head is not None or len(self._buffer) > self.max_frame:
-            self._head = self._head or bytes(self._buffer[:HEAD])
+            self._head = self._beginning()
             self._buffer.clear()
             self._scanned = 0
 
-    def _finish(self, frames: list[Frame], end: int) -> None:
+    def _beginning(self) -> bytes:
+        return self._head or bytes(self._buffer[: min(HEAD, self.max_frame)])
+
+    def _finish(self, frames: list[Frame], length: int, fault: Literal["", "broken"] = "") -> None:
+        """The frame up to here is one; an empty one says nothing, some senders keep the link alive with it."""
         self.inside = False
-        if self._head is not None or end > self.max_frame:
-            frames.append(Frame(self._head or bytes(self._buffer[:HEAD]), "too long"))
-        elif end:
-            frames.append(Frame(bytes(self._buffer[:end])))
-        self._scanned, self._head = 0, None
+        if self._head is not None or length > self.max_frame:
+            frames.append(Frame(self._beginning(), fault or "too long"))
+        elif length:
+            frames.append(Frame(bytes(self._buffer[:length]), fault))
 
     @property
     def lone_end(self) -> bool:
@@ -127,11 +155,69 @@ class Framer:
         if self.lone_end:
             self._finish(frames, len(self._buffer) - 1)
             self._buffer.clear()
+            self.lone_ends += 1
         return frames
 
 
 def framed(body: bytes) -> bytes:
     return START + body + END + CR
+
+
+@dataclass(slots=True)
+class _Timer:
+    """One call later on, which may be put off or called off."""
+
+    loop: asyncio.AbstractEventLoop
+    _handle: asyncio.TimerHandle | None = None
+
+    def start(self, seconds: float, call: Callable[[], None]) -> None:
+        self.stop()
+        self._handle = self.loop.call_later(seconds, call)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
+class _Stream(asyncio.Protocol):
+    """A connection whose bytes become frames: what listener and sender have in common."""
+
+    def __init__(self, max_frame: int) -> None:
+        self.framer = Framer(max_frame)
+        self.transport: Any = None
+        self.loop = asyncio.get_running_loop()
+        self.silence = _Timer(self.loop)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        _keep_alive(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.silence.stop()
+
+    def data_received(self, data: bytes) -> None:
+        self.silence.stop()
+        self.take(self.framer.feed(data))
+        if self.framer.lone_end:
+            self.silence.start(LONE_END, self.take_what_ended)
+
+    def take_what_ended(self) -> None:
+        self.take(self.framer.silence())
+
+    def take(self, frames: list[Frame]) -> None:
+        raise NotImplementedError
+
+
+def _keep_alive(transport: asyncio.BaseTransport) -> None:
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is None:
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 # Listener.
@@ -140,7 +226,7 @@ def framed(body: bytes) -> bytes:
 class ListenerConfig(SourceConfig):
     """Receives HL7 v2 over MLLP."""
 
-    host: str = "127.0.0.1"
+    host: HostName = "127.0.0.1"
     """Address to listen on; only this machine unless you say otherwise."""
     port: int = Field(ge=0, le=65535)
     """TCP port; 0 takes a free one."""
@@ -219,116 +305,180 @@ class MllpListener(Source[ListenerConfig]):
         self._server.close()
         await asyncio.gather(*(peer.finish() for peer in list(self.peers)))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(0.3):
                 await self._server.wait_closed()
         self._server = None
 
 
-class _Peer(asyncio.Protocol):
+class _Peer(_Stream):
     """One connection of a sender: its frames are answered in order."""
 
     def __init__(self, listener: MllpListener) -> None:
+        super().__init__(listener.config.max_frame)
         self.listener = listener
-        self.framer = Framer(listener.config.max_frame)
         self.frames: deque[Frame] = deque()
-        self.transport: Any = None
         self.worker: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.loop = asyncio.get_running_loop()
-        self.paused = self.gone = False
+        self.clock = _Timer(self.loop)
+        self.timed = 0
+        """Which frame the clock runs for; 0 when it stands still."""
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.lost = asyncio.Event()
+        self.paused = self.ended = False
+        self.oddities: set[str] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
+        super().connection_made(transport)
         address = (transport.get_extra_info("peername") or ("",))[0]
         if not self.listener.welcomes(address):
             log.warning("connection refused", connection=self.listener.name, peer=address)
             self.transport.abort()
-            self.gone = True
+            self.lost.set()
             return
         self.listener.peers.add(self)
-        _keep_alive(transport)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self.gone = True
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.lost.set()
+        self.writable.set()
+        self.clock.stop()
         self.listener.peers.discard(self)
-        self._cancel_timer()
         if self.framer.inside:
             log.warning("connection closed inside a message", connection=self.listener.name)
 
     def data_received(self, data: bytes) -> None:
-        if self.gone:
+        if self.lost.is_set():
             return
-        self._take(self.framer.feed(data))
-        if self.framer.junk > JUNK_LIMIT:
-            log.warning("the peer does not speak MLLP", connection=self.listener.name, bytes=self.framer.junk)
+        super().data_received(data)
+        if self.framer.gap > JUNK_LIMIT:
+            log.warning("the peer does not speak MLLP", connection=self.listener.name, bytes=self.framer.gap)
             self.transport.abort()
-            return
-        self._cancel_timer()
-        if self.framer.lone_end:
-            self.timer = self.loop.call_later(LONE_END, lambda: self._take(self.framer.silence()))
-        elif self.framer.inside:
-            self.timer = self.loop.call_later(self.listener.config.frame_timeout, self._too_slow)
 
     def eof_received(self) -> bool:
-        return bool(self.frames or self.worker)  # answer what is under way, then close
+        self.ended = True
+        self.take_what_ended()
+        can_write_on = self.listener.config.tls is None
+        return can_write_on and self.worker is not None  # answer what is under way, then close
 
-    def _cancel_timer(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+    def pause_writing(self) -> None:
+        self.writable.clear()
 
-    def _too_slow(self) -> None:
-        log.warning("a message did not arrive whole in time", connection=self.listener.name)
-        self.transport.abort()
+    def resume_writing(self) -> None:
+        self.writable.set()
 
-    def _take(self, frames: list[Frame]) -> None:
+    def take(self, frames: list[Frame]) -> None:
         self.frames.extend(frames)
         if self.frames and self.worker is None:
             self.worker = self.loop.create_task(self._answer_all())
-        if len(self.frames) >= WAITING_FRAMES and not self.paused:
-            self.paused = True
-            self.transport.pause_reading()
+        self._tell_oddities()
+        self._read_on_or_wait()
+
+    def _tell_oddities(self) -> None:
+        """Each once for a connection."""
+        if self.framer.junk:
+            self._tell("the peer sends bytes outside of messages; they are skipped")
+        if self.framer.lone_ends:
+            self._tell("the peer ends messages with 1C alone; the 0D after it is missing")
+
+    def _tell(self, oddity: str) -> None:
+        if oddity not in self.oddities:
+            self.oddities.add(oddity)
+            log.info(oddity, connection=self.listener.name)
+
+    def _read_on_or_wait(self) -> None:
+        """Reads only while little waits for its answer, so that no sender fills the memory."""
+        full = len(self.frames) >= WAITING_FRAMES or sum(len(frame.body) for frame in self.frames) >= WAITING_BYTES
+        if full != self.paused and not self.transport.is_closing():
+            self.paused = full
+            if full:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+        self._watch_the_clock()
+
+    def _watch_the_clock(self) -> None:
+        """A message has its time from its first byte on; while we do not read, it does not run."""
+        if not self.framer.inside or self.paused:
+            self.clock.stop()
+            self.timed = 0
+        elif self.timed != self.framer.begun:
+            self.timed = self.framer.begun
+            self.clock.start(self.listener.config.frame_timeout, self._too_slow)
+
+    def _too_slow(self) -> None:
+        if self.framer.lone_end:
+            self.take_what_ended()
+            return
+        log.warning("a message did not arrive whole in time", connection=self.listener.name)
+        self.transport.abort()
 
     async def _answer_all(self) -> None:
         try:
             while self.frames:
                 group = [self.frames.popleft() for _ in range(min(len(self.frames), WAITING_FRAMES))]
+                self._read_on_or_wait()
                 answers = await self._answers(group)
-                if not self.gone:
+                if not self.lost.is_set():
                     self.transport.write(b"".join(framed(answer) for answer in answers))
-                if self.paused and len(self.frames) < WAITING_FRAMES // 2 and not self.gone:
-                    self.paused = False
-                    self.transport.resume_reading()
+                await self.writable.wait()
+            if self.ended:
+                self.transport.close()
         except HubError as error:
-            # Nothing was stored, so nothing is answered: the sender still has its message and will send it again.
-            log.error("messages could not be kept", connection=self.listener.name, code=error.code, reason=str(error))
-            self.transport.abort()
+            self._give_up(error.code, str(error))
+        except Exception as error:  # an open link without an answer would be the worst of all
+            self._give_up("BUG-001", f"the hub failed with {type(error).__name__}")
         finally:
             self.worker = None
 
+    def _give_up(self, code: str, reason: str) -> None:
+        """Nothing was stored, so nothing is answered: the sender still has its message and will send it again."""
+        log.error("messages could not be kept", connection=self.listener.name, code=code, reason=reason)
+        self.frames.clear()
+        self.transport.abort()
+
     async def _answers(self, group: Sequence[Frame]) -> list[bytes]:
         """Keeps the messages of these frames with one delivery and gives the answers, in order."""
-        received = [entry for frame in group for entry in _read(frame)]
-        good = [entry for entry in received if entry.fault is None and entry.hl7 is not None]
-        refused = [entry for entry in received if entry not in good]
-        for entry in refused:
-            await self.listener.deliver.refuse(entry.message, entry.reason)
-        outcome = "delivered"
-        if good:
-            receipt = await self.listener.deliver([entry.message for entry in good])
-            if self.listener.config.reply == "after_flow":
-                outcome = await receipt.outcome(self.listener.config.reply_timeout)
-        if self.listener.config.reply == "never":
+        charset, reply = self.listener.config.charset, self.listener.config.reply
+        received = await _in_turns(entry for frame in group for entry in _read(frame, charset))
+        for entry in received:
+            if entry.fault is not None:
+                await self.listener.deliver.refuse(entry.message, entry.reason)
+        await self._keep([entry for entry in received if entry.fault is None])
+        if reply == "never":
             return []
-        return [answer for entry in received if (answer := _answer(entry, outcome)) is not None]
+        return [answer for answer in await _in_turns(map(_answer, received)) if answer is not None]
+
+    async def _keep(self, good: list[_Received]) -> None:
+        if not good:
+            return
+        receipt = await self.listener.deliver([entry.message for entry in good])
+        if self.listener.config.reply == "after_flow":
+            outcomes = await receipt.outcomes(self.listener.config.reply_timeout)
+            for entry, outcome in zip(good, outcomes, strict=True):
+                entry.outcome = outcome
 
     async def finish(self) -> None:
-        """Answers what is under way, then closes."""
-        with contextlib.suppress(AttributeError):
-            self.transport.pause_reading()
+        """Answers what is under way, then closes; whoever does not take the answers is cut off."""
+        self.transport.pause_reading()
         if self.worker is not None:
-            await asyncio.wait([self.worker], timeout=1.5)
+            await asyncio.wait([self.worker], timeout=1.2)
+        if self.worker is not None:
+            self.worker.cancel()
         self.transport.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await self.lost.wait()
+        self.transport.abort()
+
+
+async def _in_turns(work: Iterable[T]) -> list[T]:
+    """Does work piece by piece; other connections have their turn in between."""
+    done: list[T] = []
+    for piece in work:
+        done.append(piece)
+        if len(done) % TURN == 0:
+            await asyncio.sleep(0)
+    return done
 
 
 @dataclass(slots=True, eq=False)
@@ -340,16 +490,19 @@ class _Received:
     fault: Fault | None = None
     code: str = "AA"
     reason: str = ""
+    outcome: str = "delivered"
 
 
-def _read(frame: Frame) -> list[_Received]:
+def _read(frame: Frame, charset: str | None) -> Iterator[_Received]:
     if frame.fault:
-        return [_damaged(frame)]
+        yield _damaged(frame)
+        return
     parts, _ = split(frame.body)
     if not parts:
         message = Message(frame.body, "hl7v2")
-        return [_Received(message, None, Fault("200"), reason="the frame holds no HL7 v2 message; it was not answered")]
-    return [_examined(part.body) for part in parts]
+        yield _Received(message, None, Fault("200"), reason="the frame holds no HL7 v2 message; it was not answered")
+    for part in parts:
+        yield _examined(part.body, charset)
 
 
 def _damaged(frame: Frame) -> _Received:
@@ -364,10 +517,10 @@ def _damaged(frame: Frame) -> _Received:
     return _Received(Message(frame.body, "hl7v2"), hl7, Fault("207", "", text), "AR", f"{text}; answered AR")
 
 
-def _examined(body: bytes) -> _Received:
+def _examined(body: bytes, charset: str | None) -> _Received:
     message = Message(body, "hl7v2")
     try:
-        hl7 = Hl7(body)
+        hl7 = Hl7(body, charset)
     except MessageUnusable as error:
         return _Received(message, None, Fault("200"), reason=f"{error}; it was not answered")
     if not hl7.get("MSH-9.1"):
@@ -381,40 +534,41 @@ def _examined(body: bytes) -> _Received:
     return _Received(message, hl7)
 
 
-def _answer(entry: _Received, outcome: str) -> bytes | None:
+def _answer(entry: _Received) -> bytes | None:
     """The acknowledgement of one message; None when none is wanted, or the sender could not tell what it answers."""
     if entry.hl7 is None or entry.hl7.get("MSH-9.1") in ("ACK", "MCF"):
         return None
     fault, code = entry.fault, entry.code
-    if fault is None and outcome != "delivered":
-        fault, code = Fault("207", "", f"the message is safe, but its work is not done: {outcome}"), "AE"
-    mode = _mode(entry.hl7)
-    if mode is None or (mode == "errors" and fault is None):
-        return None
-    if mode in ("accept", "errors"):
-        code = "C" + code[1]
-    return acknowledge(entry.hl7, code, fault)
+    if fault is None and entry.outcome not in DONE:
+        fault, code = Fault("207", "", f"the message is safe, but its work is not done: {entry.outcome}"), "AE"
+    match _wanted(entry.hl7, failed=fault is not None):
+        case "application":
+            return acknowledge(entry.hl7, code, fault)
+        case "accept":
+            internal = fault is not None and fault.code == "207"
+            return acknowledge(entry.hl7, "CE" if internal else f"C{code[1]}", fault)
+        case _:
+            return None
 
 
-def _mode(hl7: Hl7) -> str | None:
-    """Which acknowledgement MSH-15 and MSH-16 ask for (chapter 2, section 2.9.2): application in original mode, else accept."""
-    accept, application = hl7.get("MSH-15"), hl7.get("MSH-16")
-    if not accept and not application:
+def _wanted(hl7: Hl7, *, failed: bool) -> Literal["accept", "application", "none"]:
+    """Which acknowledgement MSH-15 and MSH-16 ask for (chapter 2, section 2.9.2); with neither it is original mode."""
+    accept, application = _condition(hl7.get("MSH-15")), _condition(hl7.get("MSH-16"))
+    if accept and _holds(accept, failed=failed):
+        return "accept"
+    if (application and _holds(application, failed=failed)) or not (accept or application):
         return "application"
-    if accept in ("AL", "SU", "ER"):
-        return "errors" if accept == "ER" else "accept"
-    return "application" if application in ("AL", "SU", "ER") else None
+    return "none"
 
 
-def _keep_alive(transport: asyncio.BaseTransport) -> None:
-    sock: socket.socket | None = transport.get_extra_info("socket")
-    if sock is None:
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+def _condition(value: str | None) -> str:
+    """A code of table 0155; what is none counts as empty, so that its sender is not left without an answer."""
+    code = (value or "").strip().upper()
+    return code if code in ("AL", "NE", "SU", "ER") else ""
+
+
+def _holds(condition: str, *, failed: bool) -> bool:
+    return condition == "AL" or condition == ("ER" if failed else "SU")
 
 
 # Sender.
@@ -423,7 +577,7 @@ def _keep_alive(transport: asyncio.BaseTransport) -> None:
 class SenderConfig(DestinationConfig):
     """Sends HL7 v2 over MLLP."""
 
-    host: str
+    host: HostName
     """The partner's host name or address."""
     port: int = Field(ge=1, le=65535)
     """Its TCP port."""
@@ -462,15 +616,24 @@ class MllpSender(Destination[SenderConfig]):
 
     async def send(self, message: Message) -> Message | None:
         body = message.body
-        try:
-            control_id = Hl7(body).control_id
-        except MessageUnusable as error:
-            raise MessageRejected(f"{self.name} sends HL7 v2 only: {error}", final=True) from None
+        control_id = self._control_id(body)
         link = await self._link()
         frame = await link.ask(framed(body), self.config.timeout)
         answer = self._check(link, frame, control_id)
         self._idle.append(link)
         return answer
+
+    def _control_id(self, body: bytes) -> str:
+        """MSH-10 of what can be sent; raises MessageRejected when it cannot."""
+        try:
+            control_id = Hl7(body).control_id
+        except MessageUnusable as error:
+            raise MessageRejected(f"{self.name} sends HL7 v2 only: {error}", final=True) from None
+        if START in body or END in body:
+            raise MessageRejected(
+                f"{self.name}: the message holds the byte 0B or 1C, which MLLP keeps for its frames", final=True, code="HL7-112"
+            )
+        return control_id
 
     async def _link(self) -> _Link:
         while self._idle:
@@ -494,7 +657,7 @@ class MllpSender(Destination[SenderConfig]):
         except TimeoutError:
             raise ConnectionDown(f"{down} within {config.connect_timeout:g} s") from None
         except ssl.SSLError as error:
-            raise ConnectionDown(f"{self.name}: TLS with {self._place} failed: {_tls_reason(error)}", code="TLS-003") from None
+            raise self.tls_failed(error) from None
         except OSError as error:
             raise ConnectionDown(f"{down}: {error.strerror or type(error).__name__}") from None
         self._links.add(link)
@@ -504,12 +667,17 @@ class MllpSender(Destination[SenderConfig]):
     def _place(self) -> str:
         return f"{self.config.host}:{self.config.port}"
 
+    def tls_failed(self, error: Exception) -> ConnectionDown:
+        return ConnectionDown(f"{self.name}: TLS with {self._place} failed: {tls_failure(error)}", code="TLS-003")
+
     def _check(self, link: _Link, frame: Frame, control_id: str) -> Message:
         """Takes an acknowledgement only for the message it belongs to."""
         try:
             if frame.fault:
                 raise MessageUnusable(f"the answer is {frame.fault}")
             ack = read_acknowledgement(frame.body)
+            if ack.code not in CODES:
+                raise MessageUnusable("its MSA-1 is none of AA, AE, AR, CA, CE and CR")
         except MessageUnusable as error:
             link.close()
             raise ConnectionDown(f"{self.name}: what {self._place} answered is no acknowledgement: {error}") from None
@@ -521,7 +689,7 @@ class MllpSender(Destination[SenderConfig]):
         if ack.code not in ("AA", "CA"):
             self._idle.append(link)
             codes = f" ({ack.text})" if ack.text else ""
-            raise MessageRejected(f"{self._place} answered {ack.code or 'nothing'}{codes}", answer=ack.code, reply=frame.body)
+            raise MessageRejected(f"{self._place} answered {ack.code}{codes}", answer=ack.code, reply=frame.body)
         return Message(frame.body, "hl7v2", headers={"answer": ack.code})
 
     def forget(self, link: _Link) -> None:
@@ -540,45 +708,48 @@ class MllpSender(Destination[SenderConfig]):
             link.close()
 
 
-class _Link(asyncio.Protocol):
+class _Link(_Stream):
     """A connection to the partner, one question at a time."""
 
     def __init__(self, sender: MllpSender) -> None:
+        super().__init__(sender.config.max_frame)
         self.sender = sender
-        self.framer = Framer(sender.config.max_frame)
-        self.transport: Any = None
         self.waiting: asyncio.Future[Frame] | None = None
         self.closed = False
+        self.failure: Exception | None = None
 
     @property
     def usable(self) -> bool:
         return not self.closed and not self.transport.is_closing()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        _keep_alive(transport)
-
-    def data_received(self, data: bytes) -> None:
-        for frame in self.framer.feed(data):
+    def take(self, frames: list[Frame]) -> None:
+        for frame in frames:
             if self.waiting is None or self.waiting.done():
                 self.close()  # an answer nobody waits for: it must never be taken for the next message
                 return
             self.waiting.set_result(frame)
 
     def eof_received(self) -> bool:
+        self.take_what_ended()
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self.closed = True
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.closed, self.failure = True, exc
         self.sender.forget(self)
         if self.waiting is not None and not self.waiting.done():
-            self.waiting.set_exception(
-                ConnectionDown(f"{self.sender.name}: the partner closed the connection before it answered")
-            )
+            self.waiting.set_exception(self._gone())
+
+    def _gone(self) -> ConnectionDown:
+        if self.failure is not None and tls_failure(self.failure):
+            return self.sender.tls_failed(self.failure)
+        return ConnectionDown(f"{self.sender.name}: the partner closed the connection before it answered")
 
     async def ask(self, data: bytes, timeout: float) -> Frame:
         """Sends and waits; after a time-out this connection is never used again."""
-        self.waiting = asyncio.get_running_loop().create_future()
+        if self.closed:
+            raise self._gone()
+        self.waiting = self.loop.create_future()
         self.transport.write(data)
         try:
             async with asyncio.timeout(timeout):
@@ -596,10 +767,6 @@ class _Link(asyncio.Protocol):
         self.closed = True
         if self.transport is not None:
             self.transport.close()
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    return getattr(error, "verify_message", "") or error.reason or type(error).__name__
 
 
 @hookimpl

@@ -173,7 +173,7 @@ class Poller(Source[ConfigT]):
             try:
                 await self.poll(deliver)
                 self.failure = None
-            except Exception as error:  # noqa: BLE001 - whatever went wrong, the next look may go well
+            except Exception as error:  # whatever went wrong, the next look may go well
                 self._note(error)
             await asyncio.sleep(getattr(self.config, "every", 5.0))
 

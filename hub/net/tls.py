@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from pathlib import Path
 
@@ -88,13 +87,3 @@ def tls_failure(error: BaseException | None) -> str:
             return getattr(error, "verify_message", "") or (error.reason or type(error).__name__).replace("_", " ").lower()
         error = error.__cause__ or error.__context__
     return ""
-
-
-def is_loopback(host: str) -> bool:
-    """True for this machine: the only place where plain text needs no reason."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

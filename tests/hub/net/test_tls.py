@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from hub.errors import ConfigError
-from hub.net.tls import TlsClient, TlsServer, client_context, is_loopback, server_context
+from hub.net.hosts import is_loopback
+from hub.net.tls import TlsClient, TlsServer, client_context, server_context
 from tests.connectors.certificates import HANDSHAKE, Certificates, client_hello, make
 
 
