@@ -456,6 +456,7 @@ class _Peer(_Stream):
             outcomes = await receipt.outcomes(self.listener.config.reply_timeout)
             for entry, outcome in zip(good, outcomes, strict=True):
                 entry.outcome = outcome
+            await receipt.answered_no([number for number, outcome in enumerate(outcomes) if outcome == "quarantined"])
 
     async def finish(self) -> None:
         """Answers what is under way, then closes; whoever does not take the answers is cut off."""
@@ -680,7 +681,9 @@ class MllpSender(Destination[SenderConfig]):
                 raise MessageUnusable("its MSA-1 is none of AA, AE, AR, CA, CE and CR")
         except MessageUnusable as error:
             link.close()
-            raise ConnectionDown(f"{self.name}: what {self._place} answered is no acknowledgement: {error}") from None
+            raise ConnectionDown(
+                f"{self.name}: what {self._place} answered is no acknowledgement: {error}", code="HL7-110"
+            ) from None
         if ack.control_id != control_id:
             link.close()
             raise ConnectionDown(

@@ -121,6 +121,10 @@ CODES: dict[str, tuple[str, str]] = {
         "A partner acknowledged another message than the one that was sent.",
         "The connection was closed so that nothing gets mixed up; the message is sent again. Ask the partner if it happens often.",
     ),
+    "HL7-112": (
+        "A message holds bytes that MLLP cannot carry.",
+        "0B and 1C begin and end a frame; look at where the message came from, take them out, and replay it.",
+    ),
     "HUB-000": ("Something went wrong.", "The text says what."),
     "HUB-004": ("The hub, its store or a partner does not answer.", "Is it running? `hub status` tells."),
     "HUB-005": ("Not allowed as asked.", "The text says why."),
@@ -217,6 +221,10 @@ CODES: dict[str, tuple[str, str]] = {
     "VIS-002": ("A message has no patient number.", "Ask the sender to fill PID-3; then it sends the message again."),
     "VIS-003": ("A booking has no id.", "Ask the sender to fill SCH-2 or SCH-1."),
     "VIS-004": ("A booking has no time.", "Ask the sender to fill SCH-11.4 or TQ1-7."),
+    "VIS-005": (
+        "The numbers of one patient in a message belong to several charts.",
+        "Merge the charts in the EHR (the merge message does the rest) or correct PID-3; then replay.",
+    ),
     "WRK-001": ("The step worklist was given something that is no outcome.", "Put it behind `save: coverage_check`."),
     "X12-2100C": ("The subscriber of a 271 or 270 is not named.", "Tell the payer; what could be read is shown."),
     "X12-2120": ("A loop 2120 has no name in it.", "Tell the payer; what could be read is shown."),

@@ -98,8 +98,7 @@ class Acknowledgement:
     control_id: str
     """MSA-2: the MSH-10 of the message it answers."""
     text: str = ""
-    """Error codes of table 0357 and MSA-3, shortened; free text of the partner may hold patient data, so it stays out of
-    logs."""
+    """Its error codes of table 0357.  Nothing else a partner writes is told: it may hold patient data."""
 
 
 def read_acknowledgement(frame: bytes) -> Acknowledgement:
@@ -108,5 +107,7 @@ def read_acknowledgement(frame: bytes) -> Acknowledgement:
     code = message.get("MSA-1")
     if not code:
         raise MessageUnusable("the answer has no MSA-1, so it is no acknowledgement", code="HL7-110")
-    errors = message.get_all("ERR[*]-3.1") or message.get_all("ERR[*]-1.4.1")
-    return Acknowledgement(code.strip().upper(), message.get("MSA-2") or "", " ".join(errors)[:80])
+    errors = message.get_all("ERR[*]-3.1.1") or message.get_all("ERR[*]-1.4.1")
+    errors = [error for error in errors if error.isdecimal() and len(error) <= 5]
+    known = [error for error in errors if error in TABLE_0357]
+    return Acknowledgement(code.strip().upper(), message.get("MSA-2") or "", " ".join(known)[:80])
