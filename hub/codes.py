@@ -99,6 +99,10 @@ CODES: dict[str, tuple[str, str]] = {
     "ELG-002": ("check_failed was given something that is no failure.", "Use it in a flow `from: {failed: FLOW}`."),
     "FIL-001": ("A folder is missing or cannot be read.", "Create it, and let the hub's user read and write it."),
     "FIL-002": ("A file cannot be written.", "Check space and permissions; the message waits."),
+    "FIL-003": (
+        "A link stands where the hub keeps files of its own.",
+        "Whoever may write into the folder could lead the hub elsewhere with it. Remove the link; a folder is made as needed.",
+    ),
     "FLW-001": ("`save` was given something that is not the record it saves.", "Put a `map` before it that makes this record."),
     "HL7-100": (
         "This is no HL7 v2 message: it does not begin with MSH.",

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from hub import Appointment, Context, Identifier, MessageUnusable, Patient, RecordKey, RecordKind, Visit, hookimpl
 from hub.formats.hl7v2.codec import NOT_FOR_MATCHING
-from hub.records import Coverage, Person
+from hub.records import Coverage, Person, Record
+
+
+class ChartNumber(Record):
+    """That a chart was begun under a number, whoever assigned it."""
+
+    id: str
 
 
 def usable(identifiers: list[Identifier]) -> list[Identifier]:
@@ -21,10 +27,16 @@ def usable(identifiers: list[Identifier]) -> list[Identifier]:
 
 async def find_patient(identifiers: list[Identifier], context: Context) -> Patient | None:
     """The chart with one of these identifiers; raises MessageUnusable when it could be several."""
+    exact: dict[str, Patient] = {}
     for identifier in usable(identifiers):
-        exact = await context.find(Patient, "identifier", _full(identifier), limit=2)
-        if exact:
-            return exact[0]
+        exact.update({chart.id: chart for chart in await context.find(Patient, "identifier", _full(identifier), limit=2)})
+    if len(exact) > 1:
+        raise MessageUnusable(
+            "the patient's numbers belong to several charts; merge the charts in the EHR, or correct the numbers in PID-3",
+            code="VIS-005",
+        )
+    if exact:
+        return next(iter(exact.values()))
     for identifier in usable(identifiers):
         if loose := await _by_number(identifier, context):
             return loose
@@ -68,10 +80,12 @@ async def save_patient(update: Patient, context: Context) -> Patient:
     """Merges what a message says into the chart: fields it does not speak of stay, `""` empties them."""
     if not usable(update.identifiers):
         raise MessageUnusable("PID-3 has no patient number, so there is no chart to save", code="VIS-002")
-    known = await find_patient(update.identifiers, context)
+    known = await find_patient(_staying(update), context)
     retired = await _retired_charts(update, known, context)
     if known is None and retired:
         known = retired.pop(0)  # the chart goes on under its new number
+    if known is None:
+        await _claim(update.identifiers, context)
     chart = _updated(known or Patient(id=context.new_id("p-")), update)
     for old in retired:
         chart = await _retire(old, chart, context)
@@ -80,6 +94,18 @@ async def save_patient(update: Patient, context: Context) -> Patient:
     if update.retires:
         context.note("merged", "Chart merged: later messages under the old number go to this one")
     return chart
+
+
+def _staying(update: Patient) -> list[Identifier]:
+    """The identifiers of the surviving chart; some senders list those that retire among them."""
+    retiring = {_full(i) for i in update.retires}
+    return [i for i in update.identifiers if _full(i) not in retiring] or update.identifiers
+
+
+async def _claim(identifiers: list[Identifier], context: Context) -> None:
+    """Of two messages that begin a chart under one number at once, with and without its authority, one goes again."""
+    for identifier in usable(identifiers):
+        await context.put(ChartNumber(id=context.digest("chart number", identifier.value)))
 
 
 async def _retired_charts(update: Patient, known: Patient | None, context: Context) -> list[Patient]:
@@ -92,16 +118,19 @@ async def _retired_charts(update: Patient, known: Patient | None, context: Conte
 
 
 def _updated(chart: Patient, update: Patient) -> Patient:
-    said = update.model_fields_set - {"id", "identifiers", "name", "retires", "merged_into"}
+    """A booking only fills what no registration has said, and never takes a registration back."""
+    said = update.model_fields_set - {"id", "identifiers", "name", "retires", "merged_into", "provisional"}
     values = {name: getattr(update, name) for name in said}
     if "coverages" in values:
         values["coverages"] = _in_order(update.coverages)
-    values["name"] = _merged_name(chart.name, update.name)
+    registered = bool(chart.identifiers) and not chart.provisional
+    if update.provisional and registered:
+        values = {name: value for name, value in values.items() if getattr(chart, name) in (None, [], False)}
+        values["name"] = _merged_name(update.name, _only_said(chart.name))
+    else:
+        values["name"] = _merged_name(chart.name, update.name)
     values["identifiers"] = _union(chart.identifiers, update.identifiers + update.retires)
-    if not update.provisional:
-        values["provisional"] = False
-    elif chart.identifiers:
-        values["provisional"] = chart.provisional  # a booking never takes a registration back
+    values["provisional"] = update.provisional and not registered
     return chart.model_copy(update=values)
 
 
@@ -111,9 +140,10 @@ def _merged_name(known: Person, update: Person) -> Person:
 
 def _in_order(coverages: list[Coverage]) -> list[Coverage]:
     """By IN1-22; those that do not say follow in the order they came."""
-    places = [c.priority if "priority" in c.model_fields_set else index + 1 for index, c in enumerate(coverages)]
-    ordered = sorted(zip(places, range(len(coverages)), coverages, strict=True), key=lambda entry: entry[:2])
-    return [coverage.model_copy(update={"priority": place}) for place, _, coverage in ordered]
+    said = sorted((c for c in coverages if "priority" in c.model_fields_set), key=lambda c: c.priority)
+    following = max((c.priority for c in said), default=0) + 1
+    unsaid = [c for c in coverages if "priority" not in c.model_fields_set]
+    return said + [c.model_copy(update={"priority": following + index}) for index, c in enumerate(unsaid)]
 
 
 def _union(known: list[Identifier], more: list[Identifier]) -> list[Identifier]:
@@ -208,5 +238,6 @@ def register_records() -> list[RecordKind]:
     return [
         RecordKind("patient", Patient, _patient_keys, save=save_patient),
         RecordKind("appointment", Appointment, _appointment_keys, frozenset({"day", "patient"}), save=save_appointment),
+        RecordKind("chart_number", ChartNumber),
         RecordKind("visit", Visit),
     ]

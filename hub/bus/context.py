@@ -140,6 +140,7 @@ class RunContext:
         id = str(getattr(record, "id", ""))
         if (known.name, id) not in self.changes.reads:
             await self.get(type(record), id)
+        self.changes.records.pop((known.name, id), None)  # last: what gave up a search key is written before who takes it
         self.changes.records[known.name, id] = SavedRecord(known.name, record, self.changes.reads[known.name, id])
 
     def _kind(self, model: type[Record]) -> RecordKind:

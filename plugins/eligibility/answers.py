@@ -48,12 +48,14 @@ def _with(check: CoverageCheck, decision: Decision) -> CoverageCheck:
 
 def _ask_again(check: CoverageCheck, decision: Decision, context: Context) -> Decision:
     """A payer that cannot answer now is asked again by itself; a person is only told when that did not help."""
-    if decision.outcome != "payer_unavailable" or decision.who != "hub":
+    if not decision.again:
         return decision
     waits = check.plan.retry_after
     if check.tries <= len(waits):
         plan_check(check.id, "retry", context.now + timedelta(seconds=waits[check.tries - 1]), context)
         return Decision("payer_unavailable", None, None, decision.cause)
+    if decision.who != "hub":
+        return decision
     action = f"The payer did not answer {check.tries} times. Verify by phone or portal."
     return Decision("payer_unavailable", action, "coordinator", decision.cause)
 

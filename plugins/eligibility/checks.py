@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from datetime import date, datetime
 
 from hub import Appointment, Context, Coverage, CoverageCheck, Due, Patient, Prepared, Visit, WorklistItem
-from hub.records import GONE, Payer
+from hub.records import GONE, Payer, Person
 from hub.step import Site
 from plugins.eligibility.outcome import Decision
 
 JOB = "eligibility"
 DECIDED = frozenset({"covered", "covered_elsewhere", "inactive", "not_found", "mismatch", "unclear"})
 """Outcomes that are an answer of the payer, and need no second question while they are fresh."""
+ON_CHANGE = frozenset({"booking", "coverage"})
+"""Reasons to ask that come in bursts, whenever something about a visit or its patient is said again."""
 
 
 def plan_check(appointment: str, why: str, moment: datetime, context: Context) -> None:
@@ -29,22 +31,30 @@ async def prepare_check(payload: Mapping[str, str], context: Context) -> Prepare
     day = service_day(appointment, context)
     if day is None or not is_ahead(appointment, context):
         return None
-    check = await context.get(CoverageCheck, appointment.id) or CoverageCheck(id=appointment.id)
+    known = await context.get(CoverageCheck, appointment.id) or CoverageCheck(id=appointment.id)
     patient = await _chart(appointment, context)
     for identifier in patient.identifiers if patient else ():
         context.key("patient", identifier.value)
     coverage, payer = choose_coverage(patient, context)
-    check = check.model_copy(
-        update={"service_date": day, "patient_id": appointment.patient_id, "payer": _payer_name(coverage, payer)}
+    check = CoverageCheck(
+        id=appointment.id,
+        service_date=day,
+        patient_id=appointment.patient_id,
+        payer=_payer_name(coverage, payer),
+        plan=known.plan,
     )
     if (decision := without_asking(patient, coverage, payer)) is not None:
         await _save_decision(check, decision, context)
         return None
     assert patient is not None and coverage is not None and payer is not None  # noqa: S101, PT018 - decided above
     asked_for = fingerprint(coverage, patient, payer, day, context)
-    if is_fresh(check, asked_for, context) and payload.get("why") != "asked":
+    why = payload.get("why")
+    if why != "asked" and (is_fresh(known, asked_for, context) or (why in ON_CHANGE and is_out(known, asked_for))):
         return None
-    await context.put(check.model_copy(update={"outcome": "pending", "action": None, "who": None, "cause": None}))
+    if known.asked_for == asked_for:
+        check = known.model_copy(update={"patient_id": appointment.patient_id, "payer": payer.name})
+    pending = {"outcome": "pending", "action": None, "who": None, "cause": None, "asked_for": asked_for}
+    await context.put(check.model_copy(update=pending))
     context.note("checking", f"Asking {payer.name} about coverage")
     visit = Visit(
         appointment=appointment,
@@ -91,17 +101,18 @@ def choose_coverage(patient: Patient | None, context: Context) -> tuple[Coverage
 
 def fingerprint(coverage: Coverage, patient: Patient, payer: Payer, day: date, context: Context) -> str:
     """Equal as long as the same question would be asked."""
-    insured = coverage.subscriber or patient.name
-    people = [
-        insured.family,
-        insured.given,
-        insured.birth_date,
-        patient.name.family,
-        patient.name.given,
-        patient.name.birth_date,
-    ]
+    people = [*_all_of(coverage.subscriber or patient.name), *_all_of(patient.name)]
     parts = [payer.payer, coverage.member_id, coverage.group, coverage.relationship, *people, day, *payer.service_types]
     return context.digest("asked_for", *(str(part or "") for part in parts))
+
+
+def _all_of(person: Person) -> list[object]:
+    return [getattr(person, name) for name in Person.model_fields]
+
+
+def is_out(check: CoverageCheck, asked_for: str) -> bool:
+    """Whether just this question is on its way, and its answer only has to be waited for."""
+    return check.outcome == "pending" and check.asked_for == asked_for
 
 
 def is_fresh(check: CoverageCheck, asked_for: str, context: Context) -> bool:
@@ -141,13 +152,8 @@ def _payer_name(coverage: Coverage | None, payer: Payer | None) -> str | None:
 
 
 async def _save_decision(check: CoverageCheck, decision: Decision, context: Context) -> None:
-    update = {
-        "outcome": decision.outcome,
-        "action": decision.action,
-        "who": decision.who,
-        "cause": decision.cause,
-        "asked_for": None,
-    }
+    """Whatever a payer said before does not count any more."""
+    update = {"outcome": decision.outcome, "action": decision.action, "who": decision.who, "cause": decision.cause}
     await context.put(check.model_copy(update=update))
     context.note(decision.outcome, decision.action or "Nothing to ask: the patient pays")
     await context.save(work_for(check.id, check.plan.queue, decision))

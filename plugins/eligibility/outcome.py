@@ -19,6 +19,8 @@ class Decision:
     action: str | None = None
     who: str | None = None
     cause: str | None = None
+    again: bool = False
+    """Whether the hub asks again by itself before anybody is told."""
 
 
 def decide(answer: CoverageCheck, payer: Payer | None) -> Decision:
@@ -44,7 +46,12 @@ def _rejected(answer: CoverageCheck) -> Decision:
     outcome: Outcome = first.outcome  # type: ignore[assignment]  # the table holds outcomes only
     words = "; ".join(dict.fromkeys(r.text for r in answer.rejections))
     action = f"Payer rejected: {words}. {' '.join(dict.fromkeys(m.action for m in meanings))}"
-    return Decision(outcome, action, first.who, cause)
+    if outcome != "payer_unavailable":
+        return Decision(outcome, action, first.who, cause)
+    if told := [codes.FOLLOW_UP[r.follow_up] for r in answer.rejections if r.follow_up in codes.NOT_AGAIN]:
+        action = f"Payer rejected: {words} ({'; '.join(dict.fromkeys(told))}). Verify by phone or portal."
+        return Decision(outcome, action, "coordinator", cause)
+    return Decision(outcome, action, first.who, cause, again=True)
 
 
 def _by_status(answer: CoverageCheck) -> Decision:
@@ -61,7 +68,10 @@ def _by_status(answer: CoverageCheck) -> Decision:
             return Decision("unclear", action, "coordinator", "service not covered")
         case "active_review":
             return Decision(
-                "unclear", "The payer is still looking into this coverage. Call the payer.", "coordinator", "under review"
+                "unclear",
+                "The payer is still looking into this coverage, or says different things of it. Call the payer.",
+                "coordinator",
+                "under review",
             )
         case _:
             return Decision(

@@ -97,8 +97,8 @@ class CheckFailed(Step[StepConfig]):
         if known is None or known.outcome == "withdrawn":
             return None
         action = f"The inquiry did not get through: {failure.reason}. IT looks at the message."
-        update = {"outcome": "unclear", "action": action, "who": "it", "cause": failure.code, "checked_at": context.now}
-        check = known.model_copy(update=update)
+        update = {"outcome": "unclear", "action": action, "who": "it", "cause": failure.code, "owes": Owes()}
+        check = known.model_copy(update=update | {"checked_at": context.now, "asked_for": None})
         await context.put(check)
         context.key("appointment", known.id)
         context.note("unclear", action)

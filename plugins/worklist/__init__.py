@@ -17,9 +17,11 @@ def register_steps() -> list[type[AnyStep]]:
 @hookimpl
 def register_records() -> list[RecordKind]:
     def keys(item: WorklistItem) -> list[RecordKey]:
-        return [RecordKey("open", "yes" if item.open else "no"), RecordKey("appointment", item.appointment)]
+        found = [RecordKey("open", "yes" if item.open else "no"), RecordKey("appointment", item.appointment)]
+        return [*found, RecordKey("open_for", item.appointment)] if item.open else found
 
-    return [RecordKind("worklist_item", WorklistItem, keys, frozenset({"open", "appointment"}), save=save_item)]
+    plain = frozenset({"open", "appointment", "open_for"})
+    return [RecordKind("worklist_item", WorklistItem, keys, plain, save=save_item)]
 
 
 @hookimpl

@@ -7,7 +7,7 @@ from hub import Context, WorklistItem
 
 async def save_item(item: WorklistItem, context: Context) -> WorklistItem:
     """Opens an item unless there is one for this visit and cause; one that is not open closes what is open for its visit."""
-    known = [i for i in await context.find(WorklistItem, "appointment", item.appointment) if i.open]
+    known = await context.find(WorklistItem, "open_for", item.appointment)
     if not item.open:
         for old in known:
             await _close(old, item.closed_because or "done", context)

@@ -18,7 +18,7 @@ class WorklistConfig(StepConfig):
 
     queue: str = "front_desk"
     """Whose list it is."""
-    unless: Annotated[list[str], BeforeValidator(_listed)] = ["covered"]
+    unless: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=list[str] | str)] = ["covered"]
     """Outcomes that need nobody; they close what is open for the visit."""
 
 

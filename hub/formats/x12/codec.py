@@ -56,6 +56,8 @@ INQUIRY_FIELDS = frozenset(
     ]
 )
 MOST_PATIENTS_FILED = 1000
+_FOREIGN = {"set": "271", "failure": "The answer belongs to another question: its trace number is not ours."}
+"""All that is read of an answer about somebody else."""
 
 
 class X12Format(WritableFormat):
@@ -82,7 +84,7 @@ class X12Format(WritableFormat):
         answer = report.answer(message.body, message.headers.get("service_types", "").split())
         asked, answered = message.headers.get("trace"), answer.get("trace_numbers")
         if asked and answered and asked not in answered:
-            answer["failure"] = "The answer belongs to another question: its trace number is not ours."
+            return DottedFields(_FOREIGN)
         return DottedFields(answer)
 
     def path_error(self, path: str) -> str | None:

@@ -81,6 +81,8 @@ FOLLOW_UP: dict[str, str] = {
     "Y": "do not resubmit; the payer will answer later",
 }
 """Follow-up action (data element 889)."""
+NOT_AGAIN = frozenset({"N", "S", "W", "X", "Y"})
+"""Follow-ups by which the payer does not want the same inquiry again, or not for days."""
 
 
 class Rejection(NamedTuple):
@@ -285,14 +287,14 @@ AAA: dict[str, Rejection] = {
     "AF": Rejection(
         "Invalid/Missing Diagnosis Code(s)",
         "unclear",
-        "it",
-        "The payer does not answer without a diagnosis it accepts. IT looks at the message.",
+        "coordinator",
+        "The payer does not answer without a diagnosis it accepts. Ask the clinician for the code, or call the payer.",
     ),
     "AG": Rejection(
         "Invalid/Missing Procedure Code(s)",
         "unclear",
-        "it",
-        "The payer does not answer without a procedure code it accepts. IT looks at the message.",
+        "coordinator",
+        "The payer does not answer without a procedure code it accepts. Ask the clinician for the code, or call the payer.",
     ),
     "AO": Rejection(
         "Additional Patient Condition Information Required",

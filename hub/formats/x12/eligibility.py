@@ -20,8 +20,29 @@ _LOOP_LETTER = {PAYER: "A", PROVIDER: "B", SUBSCRIBER: "C", DEPENDENT: "D"}
 MOST_REPEATS = 50
 """So many TRN, REF, DTP or AAA of one level are kept; 005010X279A1 allows nine."""
 MOST_ELEMENTS: dict[str, int] = {
-    **{"AAA": 4, "AMT": 3, "BHT": 6, "DMG": 11, "DTP": 3, "EB": 14, "EQ": 5, "HI": 12, "HL": 4, "HSD": 8, "III": 9, "INS": 17},
-    **{"LE": 1, "LS": 1, "MPI": 7, "MSG": 3, "N3": 2, "N4": 7, "NM1": 12, "PER": 9, "PRV": 6, "REF": 4, "TRN": 4},
+    "AAA": 4,
+    "AMT": 3,
+    "BHT": 6,
+    "DMG": 11,
+    "DTP": 3,
+    "EB": 14,
+    "EQ": 5,
+    "HI": 12,
+    "HL": 4,
+    "HSD": 8,
+    "III": 9,
+    "INS": 17,
+    "LE": 1,
+    "LS": 1,
+    "MPI": 7,
+    "MSG": 3,
+    "N3": 2,
+    "N4": 7,
+    "NM1": 12,
+    "PER": 9,
+    "PRV": 6,
+    "REF": 4,
+    "TRN": 4,
 }
 """Elements a segment has in 005010."""
 
