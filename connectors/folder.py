@@ -2,20 +2,27 @@
 
 Coming in: a file is taken when its size has not changed for a while, by renaming it into `.hub/`, where no other program
 looks; it is deleted (or moved to `done/`) after the hub owns it.  A file that was taken when the hub died is delivered again
-and recognised by its name and checksum.  Going out: a file is written under another name, synced, and renamed when it is whole.
+and recognised by its name and checksum.  Of several hubs on one folder one looks at a time: `.hub/` is locked meanwhile.
+Whoever may write into the folder is not trusted: links are not followed, names are not told.
+Going out: a file is written under another name, synced, and renamed when it is whole.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
+import re
+import sys
 import time
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
 import structlog
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hub.connector import AnyConnector, Deliver, Destination, DestinationConfig, Poller, SourceConfig
 from hub.errors import ConnectionDown
@@ -26,9 +33,18 @@ from hub.units import Duration, Size
 
 log = structlog.get_logger(__name__)
 
+if sys.platform != "win32":
+    import fcntl
+
 CLAIMED = ".hub"
 UNFINISHED = (".part", ".tmp", ".filepart", ".crdownload")
 """Endings by which programs mark files they are still writing."""
+LONGEST_NAME = 255
+"""Bytes of a file's name on the usual file systems."""
+LONGEST_ENDING = 16
+"""Characters of a name behind its last dot that are taken for the kind of the file."""
+LONGEST_TYPE = 40
+"""Characters of a message's type in the name of a file."""
 
 
 class FolderConfig(SourceConfig, DestinationConfig):
@@ -37,7 +53,7 @@ class FolderConfig(SourceConfig, DestinationConfig):
     path: Path
     """The folder; it must exist."""
     pattern: str = "*"
-    """Which files to take: *.hl7"""
+    """Which files of the folder to take, by their names: *.hl7"""
     format: str = "hl7v2"
     """What the files hold: hl7v2, x12 or bytes."""
     every: Duration = Field(default=5.0, gt=0)
@@ -48,10 +64,25 @@ class FolderConfig(SourceConfig, DestinationConfig):
     """What happens to a file the hub owns: delete it, or keep it in `done/`."""
     max_size: Size = Field(default=64 * 1024 * 1024, ge=1024)
     """Longest file; a longer one goes to `failed/`."""
-    name: str = Field(default="{id}.msg", pattern=r"^[A-Za-z0-9._{}-]+$")
-    """Name of files that are written; {id} is the message's id, {type} its type."""
+    name: str = Field(default="{id}.msg", max_length=120)
+    """Name of files that are written; {id} is the message's id, without which one would replace another, {type} its type."""
     charset: str | None = None
     """Charset of the files, over what they say themselves."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _is_for_names(cls, pattern: str) -> str:
+        if not re.fullmatch(r"[^/\x00]+", pattern):
+            raise ValueError("expected a pattern for names of files in the folder itself, such as *.hl7")
+        return pattern
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name_of_its_own(cls, name: str) -> str:
+        fixed = name.replace("{id}", "").replace("{type}", "")
+        if "{id}" not in name or not re.fullmatch(r"[A-Za-z0-9._-]*", fixed):
+            raise ValueError("expected letters, digits and . _ - with {id}, perhaps {type}, such as {type}-{id}.hl7")
+        return name
 
 
 class Folder(Poller[FolderConfig], Destination[FolderConfig]):
@@ -68,35 +99,43 @@ class Folder(Poller[FolderConfig], Destination[FolderConfig]):
     # In.
 
     async def poll(self, deliver: Deliver) -> None:
-        for claimed in await asyncio.to_thread(self._claim_all):
-            body = await asyncio.to_thread(claimed.read_bytes)
-            await deliver(self._messages(claimed.name, body))
-            await asyncio.to_thread(self._finish, claimed)
+        folder = self._folder()
+        with _only_one(folder / CLAIMED) as ours:
+            for claimed in await asyncio.to_thread(self._claim_all) if ours else ():
+                body = await asyncio.to_thread(claimed.read_bytes)
+                await deliver(self._messages(claimed.name, body))
+                await asyncio.to_thread(self._finish, claimed)
+
+    def _folder(self) -> Path:
+        """The folder, when it is there and no link leads from it to elsewhere; raises ConnectionDown."""
+        folder = self.config.path
+        if not folder.is_dir():
+            raise ConnectionDown(f"{self.name}: the folder {folder} does not exist or cannot be read", code="FIL-001")
+        for name in (CLAIMED, "done", "failed"):
+            if (folder / name).is_symlink():
+                raise ConnectionDown(
+                    f"{self.name}: {folder / name} is a link, and the hub follows none here; put a folder in its place",
+                    code="FIL-003",
+                )
+        return folder
 
     def _claim_all(self) -> list[Path]:
         """Everything that is ours to deliver: what was claimed before a crash, and files that have stopped changing."""
-        folder = self._folder()
-        box = folder / CLAIMED
+        box = self.config.path / CLAIMED
         box.mkdir(exist_ok=True)
-        claimed = sorted(entry for entry in box.iterdir() if entry.is_file())
-        present: set[str] = set()
-        for entry in sorted(folder.glob(self.config.pattern)):
-            if self._is_wanted(entry):
-                present.add(entry.name)
-                if self._is_stable(entry) and (taken := self._claim(entry, box)) is not None:
-                    claimed.append(taken)
-        self._sizes = {name: seen for name, seen in self._sizes.items() if name in present}
-        return claimed
-
-    def _folder(self) -> Path:
-        if not self.config.path.is_dir():
-            raise ConnectionDown(f"{self.name}: the folder {self.config.path} does not exist or cannot be read", code="FIL-001")
-        return self.config.path
+        claimed = sorted(entry for entry in box.iterdir() if self._is_ours(entry))
+        wanted = [entry for entry in sorted(self.config.path.iterdir()) if self._is_wanted(entry)]
+        names = {entry.name for entry in wanted}
+        self._sizes = {name: seen for name, seen in self._sizes.items() if name in names}
+        taken = (self._claim(entry, box) for entry in wanted if self._is_stable(entry))
+        return claimed + [entry for entry in taken if entry is not None]
 
     def _is_wanted(self, entry: Path) -> bool:
-        if entry.name.startswith(".") or entry.name.endswith(UNFINISHED) or entry.is_symlink() or not entry.is_file():
-            return False
-        return len(entry.relative_to(self.config.path).parts) == 1
+        return not entry.name.startswith(".") and not entry.name.endswith(UNFINISHED) and self._is_ours(entry)
+
+    def _is_ours(self, entry: Path) -> bool:
+        """Other connections may take other files of the same folder."""
+        return fnmatchcase(entry.name, self.config.pattern) and entry.is_file() and not entry.is_symlink()
 
     def _is_stable(self, entry: Path) -> bool:
         try:
@@ -111,7 +150,7 @@ class Folder(Poller[FolderConfig], Destination[FolderConfig]):
         return now - since >= self.config.stable_for
 
     def _claim(self, entry: Path, box: Path) -> Path | None:
-        """Renaming is what makes it ours: of several programs only one succeeds."""
+        """Renaming is what makes it ours."""
         target = box / entry.name
         if target.exists():
             return None  # one of the same name is still on its way
@@ -128,6 +167,7 @@ class Folder(Poller[FolderConfig], Destination[FolderConfig]):
 
     def _messages(self, name: str, body: bytes) -> list[Message]:
         checksum = hashlib.sha256(body).hexdigest()
+        name = os.fsencode(name).decode("utf-8", "backslashreplace")
         parts = [part.body for part in split(body)[0]] if self.config.format == "hl7v2" else []
         return [
             Message(part, self.config.format, headers={"file": name}, duplicate_key=f"{name}|{checksum}|{index}")
@@ -145,7 +185,7 @@ class Folder(Poller[FolderConfig], Destination[FolderConfig]):
         box.mkdir(exist_ok=True)
         target = box / entry.name
         if target.exists():
-            target = box / f"{entry.stem}.{time.time_ns()}{entry.suffix}"
+            target = box / _another(entry.name)
         entry.rename(target)
 
     # Out.
@@ -164,8 +204,10 @@ class Folder(Poller[FolderConfig], Destination[FolderConfig]):
                 handle.flush()
                 os.fsync(handle.fileno())
             draft.replace(folder / name)
+            _sync(folder)
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
             raise ConnectionDown(f"{self.name}: cannot write into {folder}: {error.strerror}", code="FIL-002") from None
 
     async def check(self) -> str:
@@ -173,8 +215,51 @@ class Folder(Poller[FolderConfig], Destination[FolderConfig]):
         return f"the folder {self.config.path} is there"
 
 
+@contextlib.contextmanager
+def _only_one(box: Path) -> Iterator[bool]:
+    """True when no other hub looks into the folder now.  The lock ends with the process, however it ends.
+
+    Where there are no such locks, a file two hubs took at once is recognised as a duplicate.
+    """
+    if sys.platform == "win32":
+        yield True
+        return
+    box.mkdir(exist_ok=True)
+    handle = os.open(box, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        yield False
+        return
+    except OSError:
+        pass  # a network file system without locks
+    try:
+        yield True
+    finally:
+        os.close(handle)
+
+
+def _another(name: str) -> str:
+    """The name with the time in it, cut where file systems would not take it."""
+    path = Path(name)
+    ending = f".{time.time_ns()}{path.suffix if len(path.suffix) <= LONGEST_ENDING else ''}"
+    room = LONGEST_NAME - len(os.fsencode(ending))
+    return os.fsencode(path.stem)[:room].decode("utf-8", "ignore") + ending
+
+
+def _sync(folder: Path) -> None:
+    """Makes names in the folder durable, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def _safe(text: str) -> str:
-    return "".join(character if character.isalnum() else "_" for character in text)
+    return re.sub(r"[^A-Za-z0-9]", "_", text)[:LONGEST_TYPE]
 
 
 @hookimpl

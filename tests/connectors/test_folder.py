@@ -319,7 +319,7 @@ async def test_only_plain_files_of_the_folder_itself_are_taken(drop: Path, tmp_p
     (drop / ".hidden.hl7").write_bytes(adt("HIDDEN"))
     os.mkfifo(drop / "pipe.hl7")
     deliver = FakeDeliver()
-    for pattern in ("*", "*.hl7", "**/*", "../*", "*/../*", ".*"):
+    for pattern in ("*", "*.hl7", "[!x]*", ".*"):
         async with polling(drop, deliver, pattern=pattern):
             put(drop, "good.hl7", adt("GOOD"))
             await asyncio.sleep(0.06)
@@ -357,22 +357,30 @@ async def test_who_may_write_into_the_folder_cannot_reach_out_of_it(trap: str, d
     assert visible(outside) == ["secret.hl7"]
 
 
-@pytest.mark.parametrize("pattern", ["", "/etc/*", "[", "***", "**a", "a\x00b"], ids=ascii)
-async def test_a_pattern_that_is_none_is_refused_or_reported_and_never_stops_polling_silently(pattern: str, drop: Path) -> None:
+@pytest.mark.parametrize("pattern", ["", "/etc/*", "**/*", "../*", "*/../*", "sub/*.hl7", "a\x00b"], ids=ascii)
+def test_a_pattern_that_leads_elsewhere_or_nowhere_is_refused(pattern: str, drop: Path) -> None:
+    """It is for names in the folder itself; with any other nothing would ever be taken, and nobody would be told."""
+    with pytest.raises(ValidationError, match="names of files in the folder itself"):
+        folder(drop, pattern=pattern)
+
+
+async def test_two_connections_share_a_folder_by_their_patterns(drop: Path) -> None:
+    """What one has claimed and could not deliver yet is not for the other, whose format is another one."""
+    messages, scans = FakeDeliver(failures=3), FakeDeliver()
     put(drop, "a.hl7", adt("M1"))
-    deliver = FakeDeliver()
-    try:
-        connection = folder(drop, pattern=pattern)
-    except ValidationError:
-        return
-    await connection.open(deliver)
-    try:
-        await asyncio.sleep(0.1)
+    put(drop, "b.csv", b"scanned")
+    async with polling(drop, messages, pattern="*.hl7"), polling(drop, scans, pattern="*.csv", format="bytes"):
+        await until(lambda: not left(drop))
+    assert (bodies(messages), bodies(scans)) == ([adt("M1")], [b"scanned"])
+
+
+@pytest.mark.parametrize("pattern", ["[", "***", "**a"])
+async def test_a_strange_pattern_never_stops_polling_silently(pattern: str, drop: Path) -> None:
+    put(drop, "a.hl7", adt("M1"))
+    async with polling(drop, FakeDeliver(), pattern=pattern) as connection:
+        await asyncio.sleep(0.05)
         assert connection._task is not None
         assert not connection._task.done(), "nobody looks into the folder any more, and nobody is told"
-    finally:
-        with contextlib.suppress(Exception):
-            await connection.close()
 
 
 async def test_no_event_of_a_folder_tells_of_a_patient(drop: Path) -> None:
