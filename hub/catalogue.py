@@ -26,6 +26,8 @@ class Catalogue:
     mappings: dict[str, Path] = field(default_factory=dict)
     vendors: dict[str, Path] = field(default_factory=dict)
     operations: dict[str, Operation] = field(default_factory=dict)
+    plugins: frozenset[str] = frozenset()
+    """All that are installed, those that are switched off too."""
     origin: dict[str, str] = field(default_factory=dict)
     find_secret: Callable[[str], str | None] = lambda _: None
 

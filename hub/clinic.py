@@ -10,7 +10,8 @@ from hub.errors import ConfigError, Problem, Problems
 from hub.mapping import Mapping, load_mapping
 from hub.registry import Registry
 from hub.settings import Settings, load_settings
-from hub.settings.load import preview, profile_problems
+from hub.settings.load import preview
+from hub.settings.profiles import profile_problems
 from hub.yaml_text import load_file
 
 
@@ -88,7 +89,9 @@ def _add_own_files(known: dict[str, Path], folders: list[Path]) -> None:
 
 
 def _check_profiles(catalogue: Catalogue, problems: Problems) -> None:
+    """Of all profiles, also of those that no connection uses; what a connection has told already is not told again."""
+    told = {(p.code, p.file, p.line, p.column) for p in problems.found}
     for path in catalogue.vendors.values():
-        document = load_file(path)
-        for problem in [*document.problems.found, *profile_problems(document, catalogue)]:
-            problems.add(problem)
+        for problem in profile_problems(load_file(path), catalogue):
+            if (problem.code, problem.file, problem.line, problem.column) not in told:
+                problems.add(problem)

@@ -17,26 +17,28 @@ import structlog
 
 from hub import hookspecs
 from hub.catalogue import Catalogue
+from hub.connector import Connector
 from hub.errors import ConfigError, Problem
+from hub.format import Format
+from hub.step import DueJob, Operation, Reaction, RecordKind, Step
+from hub.transform import Transform
 
 log = structlog.get_logger(__name__)
 
 
-def _name_of(thing: Any) -> str:
-    """Connectors and steps are classes and named by their `kind`; everything else has a `name`."""
-    return str(getattr(thing, "kind" if isinstance(thing, type) else "name"))
-
-
-_COLLECTED: dict[str, str] = {
-    "register_connectors": "connectors",
-    "register_steps": "steps",
-    "register_formats": "formats",
-    "register_records": "records",
-    "register_reactions": "reactions",
-    "register_due": "due",
-    "register_transforms": "transforms",
-    "register_operations": "operations",
+_COLLECTED: dict[str, tuple[str, type[Any]]] = {
+    "register_connectors": ("connectors", Connector),
+    "register_steps": ("steps", Step),
+    "register_formats": ("formats", Format),
+    "register_records": ("records", RecordKind),
+    "register_reactions": ("reactions", Reaction),
+    "register_due": ("due", DueJob),
+    "register_transforms": ("transforms", Transform),
+    "register_operations": ("operations", Operation),
 }
+"""Hook to where what it returns belongs, and what that must be."""
+_CLASSES = (Connector, Step)
+"""These are registered as classes and named by their `kind`; everything else has a `name`."""
 _FILES: dict[str, str] = {"register_mappings": "mappings", "register_vendors": "vendors"}
 
 
@@ -48,8 +50,9 @@ class Registry:
         self.manager.add_hookspecs(hookspecs)
         self.disabled = frozenset(disable)
         self.distributions: dict[str, str] = {}
-        self._load(entry_points(group=hookspecs.PROJECT) if points is None else points)
-        self.catalogue = self._collect()
+        points = list(entry_points(group=hookspecs.PROJECT) if points is None else points)
+        self._load(points)
+        self.catalogue = self._collect(frozenset(point.name for point in points))
 
     def _load(self, points: Iterable[EntryPoint]) -> None:
         seen: dict[str, EntryPoint] = {}
@@ -64,26 +67,28 @@ class Registry:
     def _register(self, point: EntryPoint) -> None:
         try:
             module = point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _refusal(
                 "PLG-002", f"the plugin {point.name!r} ({point.value}) cannot be imported: {type(error).__name__}: {error}"
             ) from error
         _refuse_async_hooks(point.name, module)
         _refuse_unknown_hooks(point.name, module)
+        _refuse_unmarked_hooks(point.name, module)
         try:
             self.manager.register(module, name=point.name)
         except pluggy.PluginValidationError as error:
             raise _refusal("PLG-003", f"the plugin {point.name!r} ({point.value}): {error}") from error
         self.distributions[point.name] = point.dist.name if point.dist else ""
 
-    def _collect(self) -> Catalogue:
-        catalogue = Catalogue(find_secret=lambda reference: self.manager.hook.find_secret(reference=reference))
+    def _collect(self, names: frozenset[str]) -> Catalogue:
+        hooks = self.manager.hook
+        catalogue = Catalogue(plugins=names, find_secret=lambda reference: hooks.find_secret(reference=reference))
         for name, module in sorted(self.manager.list_name_plugin()):
-            for hook, field in _COLLECTED.items():
+            for hook, (field, kind) in _COLLECTED.items():
                 for thing in _call(module, hook, name):
-                    self._add(catalogue, field, _name_of(thing), thing, module)
+                    self._add(catalogue, field, _name_of(thing, kind, hook, name), thing, module)
             for hook, field in _FILES.items():
-                for path in _yaml_files(_call(module, hook, name)):
+                for path in _yaml_files(_call(module, hook, name), hook, name):
                     self._add(catalogue, field, path.stem, path, module)
         return catalogue
 
@@ -116,9 +121,21 @@ def _call(module: Any, hook: str, plugin: str) -> list[Any]:
         raise _refusal("PLG-006", f"the plugin {plugin!r} failed in {hook}: {type(error).__name__}: {error}") from error
 
 
-def _yaml_files(paths: Iterable[Path]) -> list[Path]:
+def _name_of(thing: Any, kind: type[Any], hook: str, plugin: str) -> str:
+    of_kind = isinstance(thing, type) and issubclass(thing, kind) if kind in _CLASSES else isinstance(thing, kind)
+    attribute = "kind" if kind in _CLASSES else "name"
+    name = getattr(thing, attribute, None)
+    if not of_kind or not isinstance(name, str) or not name:
+        what = f"{'classes' if kind in _CLASSES else 'things'} made of {kind.__name__}, each with a `{attribute}`"
+        raise _refusal("PLG-006", f"the plugin {plugin!r}: {hook} returns {what}, and not {type(thing).__name__}")
+    return name
+
+
+def _yaml_files(paths: Iterable[Any], hook: str, plugin: str) -> list[Path]:
     found: list[Path] = []
     for path in paths:
+        if not isinstance(path, Path):
+            raise _refusal("PLG-006", f"the plugin {plugin!r}: {hook} returns paths, and not {type(path).__name__}")
         found += sorted(path.glob("*.yaml")) if path.is_dir() else [path]
     return [path for path in found if not path.name.endswith(".test.yaml")]
 
@@ -137,11 +154,23 @@ def _refuse_async_hooks(plugin: str, module: ModuleType) -> None:
             raise _refusal("PLG-004", f"the plugin {plugin!r}: {name} is async, but hooks are plain functions")
 
 
+def _known_hooks() -> list[str]:
+    return sorted(name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), f"{hookspecs.PROJECT}_spec"))
+
+
 def _refuse_unknown_hooks(plugin: str, module: ModuleType) -> None:
-    known = [name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), f"{hookspecs.PROJECT}_spec")]
+    known = _known_hooks()
     for name in _hook_functions(module):
         if name not in known:
-            raise _refusal("PLG-003", f"the plugin {plugin!r}: there is no hook {name!r}; there are {', '.join(sorted(known))}")
+            raise _refusal("PLG-003", f"the plugin {plugin!r}: there is no hook {name!r}; there are {', '.join(known)}")
+
+
+def _refuse_unmarked_hooks(plugin: str, module: ModuleType) -> None:
+    marked = _hook_functions(module)
+    for name in _known_hooks():
+        function = getattr(module, name, None)
+        if inspect.isroutine(function) and name not in marked:
+            raise _refusal("PLG-003", f"the plugin {plugin!r}: {name} has the name of a hook, but no @hookimpl above it")
 
 
 def _refusal(code: str, text: str) -> ConfigError:

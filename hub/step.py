@@ -176,7 +176,8 @@ class Misreference:
 
     field: str
     text: str
-    candidates: Sequence[str] = ()
+    candidates: Sequence[str] | None = None
+    """Names that would do, when the name is what is wrong."""
 
 
 class Step(ABC, Generic[StepConfigT]):

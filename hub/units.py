@@ -6,10 +6,13 @@ import re
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
+_DURATION = r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)"
+_SIZE = r"([0-9]+)\s*((?:[KkMmGg][Ii]|[KkMm])?[Bb])"
+_TIME_OF_DAY = r"([01]?[0-9]|2[0-3]):([0-5][0-9])"
 
 
 def parse_duration(value: object) -> float:
@@ -19,7 +22,7 @@ def parse_duration(value: object) -> float:
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", str(value).strip())
+    match = re.fullmatch(_DURATION, str(value).strip())
     if not match:
         raise ValueError("expected a duration with its unit, such as 90s, 5m, 24h or 3d")
     return float(match[1]) * _SECONDS[match[2]]
@@ -29,7 +32,7 @@ def parse_size(value: object) -> int:
     """Bytes of `256KiB`, `20MiB`."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    match = re.fullmatch(r"(\d+)\s*([KMG]?i?B)", str(value).strip(), re.IGNORECASE)
+    match = re.fullmatch(_SIZE, str(value).strip())
     if not match or match[2].upper() not in _BYTES:
         raise ValueError("expected a size with its unit, such as 256KiB or 20MiB")
     return int(match[1]) * _BYTES[match[2].upper()]
@@ -39,15 +42,20 @@ def parse_time_of_day(value: object) -> time:
     """A time of day on the 24-hour clock: `06:00`."""
     if isinstance(value, time):
         return value
-    match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", str(value).strip())
+    match = re.fullmatch(_TIME_OF_DAY, str(value).strip())
     if not match:
         raise ValueError("expected a time of day on the 24-hour clock, such as 06:00")
     return time(int(match[1]), int(match[2]))
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-Size = Annotated[int, BeforeValidator(parse_size)]
-TimeOfDay = Annotated[time, BeforeValidator(parse_time_of_day)]
+def _written(pattern: str) -> WithJsonSchema:
+    """How it stands in a file, for editors."""
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), _written(_DURATION)]
+Size = Annotated[int, BeforeValidator(parse_size), _written(_SIZE)]
+TimeOfDay = Annotated[time, BeforeValidator(parse_time_of_day), _written(_TIME_OF_DAY)]
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -60,6 +68,11 @@ def to_micros(moment: datetime) -> int:
 
 def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
+
+
+def whole_characters(text: str) -> str:
+    """The text with `?` for half characters (lone surrogates), which cannot be written anywhere."""
+    return text if text.isascii() else text.encode("utf-8", errors="replace").decode()
 
 
 def iso(moment: datetime) -> str:

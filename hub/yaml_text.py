@@ -96,10 +96,10 @@ def load_text(text: str, file: str) -> Document:
 
 
 # What may stand behind these words is not shown when the line is, whatever mistake is in it.
-_SECRET = r"pass?w(or)?d|pass[_-]?(phrase|code)|secret|token(?!_url)|api[_-]?key|credential"
+_SUSPICIOUS = r"pass?w(or)?d|pass[_-]?(phrase|code)|secret|token(?!_url)|api[_-]?key|credential"
 _VALUE = r"""(?:"(?:\\.|[^"\\])*"?|'(?:''|[^'])*'?|\[[^\]]*\]?|%s)"""
-_BEHIND_A_SECRET_WORD = {
-    in_braces: re.compile(rf"(?i)[\w-]*(?:{_SECRET})[\w-]*[\"']?\s*:\s*(?!\{{\s*\$)(?P<secret>{_VALUE % plain})")
+_BEHIND_SUCH_A_WORD = {
+    in_braces: re.compile(rf"(?i)[\w-]*(?:{_SUSPICIOUS})[\w-]*[\"']?\s*:\s*(?!\{{\s*\$)(?P<secret>{_VALUE % plain})")
     for in_braces, plain in ((False, "[^ ].*"), (True, r"[^ ,}][^,}]*"))
 }
 _IN_AN_ADDRESS = re.compile(r"://(?P<secret>[^\s/@'\"]+)@")
@@ -107,7 +107,7 @@ _IN_AN_ADDRESS = re.compile(r"://(?P<secret>[^\s/@'\"]+)@")
 
 def without_secrets(line: str) -> str:
     """A line of a file as it may be shown: what looks like a secret is dotted out, and everything keeps its column."""
-    for pattern in (_BEHIND_A_SECRET_WORD["{" in line], _IN_AN_ADDRESS):
+    for pattern in (_BEHIND_SUCH_A_WORD["{" in line], _IN_AN_ADDRESS):
         line = pattern.sub(_dotted, line)
     return line
 
@@ -136,14 +136,14 @@ def _events(text: str) -> tuple[list[Any], _Stop | None]:
     try:
         depth = 0
         while loader.check_event():
-            event = loader.get_event()
+            event: Any = loader.get_event()  # type: ignore[no-untyped-call]
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST:
                 mark = event.start_mark
                 return events, _Stop(f"more than {DEEPEST} parts stand inside each other here", mark.line, mark.column)
             events.append(event)
     except yaml.MarkedYAMLError as error:
-        found = error.problem_mark or error.context_mark
+        found: Any = error.problem_mark or error.context_mark
         return events, _Stop(f"this is no YAML: {error.problem}", found.line, found.column)
     except (ValueError, OverflowError):  # PyYAML believes what escapes and version numbers say
         return events, _Stop("this is no YAML: a number stands for no character or no version", loader.line, loader.column)

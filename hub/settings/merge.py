@@ -37,7 +37,7 @@ def layer(document: Document, key: Key, data: dict[str, Any]) -> Layered:
 
 
 def merge(under: Layered, over: Layered) -> Layered:
-    """`over` wins."""
+    """`over` wins; a key without a value says nothing."""
     merged = Layered({}, {(): over.origins[()]})
     merged.data = _merge((), under.data, over.data, under, over, merged)
     return merged
@@ -53,10 +53,10 @@ def _merge(key: Key, under: Any, over: Any, low: Layered, high: Layered, out: La
     result: dict[str, Any] = {}
     for name in {**under, **over}:
         here = (*key, name)
-        if name in over and name in under:
+        if over.get(name) is not None and name in under:
             result[name] = _merge(here, under[name], over[name], low, high, out)
         else:
-            source, value = (high, over[name]) if name in over else (low, under[name])
+            source, value = (low, under[name]) if name in under else (high, over[name])
             _copy(here, source, out)
             result[name] = value
     return result

@@ -47,7 +47,7 @@ class OrganisationSettings(_Part):
     @field_validator("npi")
     @classmethod
     def _check_digit(cls, npi: str) -> str:
-        if not (npi.isdecimal() and len(npi) == 10 and _luhn("80840" + npi)):
+        if not (npi.isascii() and npi.isdecimal() and len(npi) == 10 and _luhn("80840" + npi)):
             raise ValueError("is no NPI: it has ten digits, the last one a check digit")
         return npi
 

@@ -24,6 +24,8 @@ class Condition:
 
     key: str
     values: tuple[re.Pattern[str], ...]
+    place: tuple[str | int, ...] = ()
+    """Where it stands inside the filter."""
 
     def holds(self, look: Look) -> bool:
         value = look(self.key) or ""
@@ -42,7 +44,15 @@ class When:
 
 
 def glob(text: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in text.split("*")), re.DOTALL)
+    """A pattern in which `*` stands for any characters.
+
+    What lies between two stars is taken where it comes first and not looked for again, so that no value takes long.
+    """
+    first, *rest = (re.escape(part) for part in text.split("*"))
+    if not rest:
+        return re.compile(first)
+    *middle, last = rest
+    return re.compile(f"{first}{''.join(f'(?>.*?{part})' for part in middle)}.*{last}", re.DOTALL)
 
 
 def is_path(key: str) -> bool:
@@ -66,9 +76,14 @@ def parse_when(data: Any, report: Callable[[tuple[str | int, ...], str], None], 
         if not listed or not all(isinstance(value, str) for value in listed):
             report(here, f"{name}: expected a value or a list of values")
             continue
-        conditions.append(Condition(name, tuple(glob(value) for value in listed)))
+        conditions.append(Condition(name, tuple(glob(value) for value in listed), here))
     return When(tuple(conditions), tuple(negated))
 
 
+def conditions_of(when: When) -> list[Condition]:
+    """All of them, those under `not` too."""
+    return [*when.conditions, *(condition for inner in when.negated for condition in conditions_of(inner))]
+
+
 def keys_of(when: When) -> list[str]:
-    return [c.key for c in when.conditions] + [key for inner in when.negated for key in keys_of(inner)]
+    return [condition.key for condition in conditions_of(when)]

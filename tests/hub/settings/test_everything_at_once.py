@@ -197,4 +197,4 @@ def test_the_site_of_a_connection_must_be_said_when_there_are_several(tmp_path: 
     sites = "sites: {east: {timezone: America/New_York}, west: {timezone: America/Denver}}"
     head = f'organisation: {{name: A, npi: "1234567893"}}\n{sites}\n'
     examined = look(tmp_path, "connections:\n  ehr: {kind: mllp_listener, port: '1'}\n", head=head)
-    assert [p.line for p in examined.problems] == [3]
+    assert [p.line for p in examined.problems] == [4]
