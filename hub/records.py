@@ -30,6 +30,21 @@ Outcome = Literal[
 ]
 """What the front desk knows about the coverage of one visit."""
 
+OUTCOME_WORDS: dict[str, str] = {
+    "covered": "covered",
+    "covered_elsewhere": "covered by another plan",
+    "inactive": "not active",
+    "not_found": "not found",
+    "mismatch": "data differ",
+    "no_coverage_on_file": "no insurance on file",
+    "self_pay": "self-pay",
+    "payer_unavailable": "payer not answering",
+    "pending": "being checked",
+    "unclear": "unclear",
+    "withdrawn": "does not take place",
+}
+"""Outcomes as people read them."""
+
 
 class Record(BaseModel):
     """Base of all records."""
@@ -197,6 +212,10 @@ class Owes(Record):
     deductible_remaining: str | None = None
     segments: list[int] = []
     """The segments of the 271 these amounts come from, counted from ST = 1."""
+
+    def in_words(self) -> str:
+        parts = {"co-pay": self.co_payment, "deductible left": self.deductible_remaining}
+        return ", ".join(f"{name} {amount}" for name, amount in parts.items() if amount is not None)
 
 
 class Rejection(Record):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -271,16 +272,12 @@ class Clearinghouse:
 
     async def __aenter__(self) -> Self:
         routes = [Route("/token", self._token, methods=["POST"]), Route("/x12/270", self._inquiry, methods=["POST"])]
-        config = uvicorn.Config(
-            Starlette(routes=routes), host="127.0.0.1", port=self.port, log_config=None, lifespan="off", access_log=False
-        )
-        self._server = _Server(config)
-        self._task = asyncio.create_task(self._server.serve())
-        while not self._server.started:
-            if self._task.done():
-                raise OSError(f"the simulated clearinghouse cannot listen on port {self.port}")
+        listening = socket.create_server(("127.0.0.1", self.port))  # here, because uvicorn ends the process when it cannot
+        self.port = listening.getsockname()[1]
+        self._server = _Server(uvicorn.Config(Starlette(routes=routes), log_config=None, lifespan="off", access_log=False))
+        self._task = asyncio.create_task(self._server.serve([listening]))
+        while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.005)
-        self.port = self._server.servers[0].sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -309,6 +306,7 @@ class Clearinghouse:
         behaviour: Any = self.behaviour
         if behaviour.down:
             return _Hangup()
+        inquiry = (await request.body()).decode()
         await asyncio.sleep(behaviour.delay)
         if behaviour.status != 200:
             return PlainTextResponse("not now", status_code=behaviour.status, headers={"Retry-After": "1"})
@@ -316,7 +314,7 @@ class Clearinghouse:
         if behaviour.refuse_token_once or self._tokens.get(token, 0) < time.monotonic():
             behaviour.refuse_token_once = False
             return PlainTextResponse("token expired", status_code=401)
-        answer = self.table.answer((await request.body()).decode())
+        answer = self.table.answer(inquiry)
         return PlainTextResponse(answer, media_type="text/html" if answer.startswith("<html") else "application/edi-x12")
 
 

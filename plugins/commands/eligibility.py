@@ -35,44 +35,21 @@ def list_visits(date: str, state: str | None, config: str, as_json: bool) -> int
 def show_visits(lines: list[dict[str, Any]], *, empty: str) -> None:
     """The table a coordinator reads."""
     from hub.cli.output import table
+    from hub.records import OUTCOME_WORDS, Owes
 
     rows = [
         (
             (line["starts_at"] or "")[11:16],
             line["patient"]["name"] or line["patient"]["id"],
             line["payer"],
-            WORDS[line["outcome"]],
-            owes_in_words(line["owes"]),
+            OUTCOME_WORDS[line["outcome"]],
+            Owes(**line["owes"]).in_words(),
             line["who"],
             line["action"],
         )
         for line in lines
     ]
     table(("time", "patient", "payer", "status", "owes", "who", "what to do"), rows, empty=empty)
-
-
-WORDS = {
-    "covered": "covered",
-    "covered_elsewhere": "covered by another plan",
-    "inactive": "not active",
-    "not_found": "not found",
-    "mismatch": "data differ",
-    "no_coverage_on_file": "no insurance on file",
-    "self_pay": "pays himself",
-    "payer_unavailable": "payer not answering",
-    "pending": "being checked",
-    "unclear": "unclear",
-    "withdrawn": "visit cancelled",
-}
-
-
-def owes_in_words(owes: dict[str, Any]) -> str:
-    parts = []
-    if owes["co_payment"] is not None:
-        parts.append(f"co-pay {owes['co_payment']}")
-    if owes["deductible_remaining"] is not None:
-        parts.append(f"deductible left {owes['deductible_remaining']}")
-    return ", ".join(parts)
 
 
 @eligibility.command()
@@ -83,15 +60,16 @@ def show(appointment: str, config: str, as_json: bool) -> int:
     """Everything known about the coverage of one visit."""
     from hub.cli.operate import operate
     from hub.cli.output import print_json
+    from hub.records import OUTCOME_WORDS, Owes
 
     visit = operate(config, "eligibility.show", {"appointment": appointment})
     if as_json:
         print_json(visit)
         return 0
     click.echo(f"{visit['patient']['name']}  {visit['starts_at']}  ({visit['status']})")
-    click.echo(f"{WORDS[visit['outcome']].upper()}  {visit['payer'] or ''}  {visit['plan'] or ''}".rstrip())
+    click.echo(f"{OUTCOME_WORDS[visit['outcome']].upper()}  {visit['payer'] or ''}  {visit['plan'] or ''}".rstrip())
     lines = {
-        "owes": owes_in_words(visit["owes"]),
+        "owes": Owes(**visit["owes"]).in_words(),
         "other payer": visit["other_payer"],
         "to do": visit["action"],
         "who": visit["who"],

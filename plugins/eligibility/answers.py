@@ -63,8 +63,4 @@ def _ask_again(check: CoverageCheck, decision: Decision, context: Context) -> De
 def _summary(check: CoverageCheck) -> str:
     if check.outcome == "payer_unavailable":
         return "The payer is not answering; the hub asks again"
-    owed = [
-        f"co-payment {check.owes.co_payment}" if check.owes.co_payment else "",
-        f"deductible left {check.owes.deductible_remaining}" if check.owes.deductible_remaining else "",
-    ]
-    return ", ".join(["Covered", *filter(None, owed)])
+    return ", ".join(filter(None, ("Covered", check.owes.in_words())))

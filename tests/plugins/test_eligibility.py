@@ -91,6 +91,16 @@ def test_a_rejection_goes_to_who_can_do_something_about_it(code: str, outcome: s
     assert (decision.outcome, decision.who) == (outcome, who)
 
 
+@pytest.mark.parametrize("follow_up", [*codes.FOLLOW_UP, None, "?"])
+def test_a_payer_is_asked_again_unless_it_says_not_to_or_not_for_days(follow_up: str | None) -> None:
+    """AAA04 (x12.md 4.6)."""
+    answer = rejected("42")
+    answer = answer.model_copy(update={"rejections": [answer.rejections[0].model_copy(update={"follow_up": follow_up})]})
+    decision = decide(answer, None)
+    assert decision.again == (follow_up not in ("N", "S", "W", "X", "Y"))
+    assert (decision.outcome, decision.who) == ("payer_unavailable", "hub" if decision.again else "coordinator")
+
+
 @pytest.mark.parametrize(
     ("given", "outcome"),
     [

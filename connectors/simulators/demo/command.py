@@ -17,4 +17,7 @@ def demo(once: bool, as_json: bool, directory: Path | None) -> int:
 
     from connectors.simulators.demo.play import play
 
-    return asyncio.run(play(once=once, as_json=as_json, directory=directory))
+    try:
+        return asyncio.run(play(once=once, as_json=as_json, directory=directory))
+    except asyncio.CancelledError:  # SIGTERM in the middle of the story
+        return 130

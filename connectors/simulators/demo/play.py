@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import signal
 import tempfile
 import time
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from hub.bus.hub import Hub
 from hub.bus.operations import Operations
 from hub.clinic import load_clinic
 from hub.console.api import ControlSocket
+from hub.records import OUTCOME_WORDS, Owes
 from hub.security.seal import new_key
 
 ZONE = ZoneInfo("America/Chicago")
@@ -35,6 +37,7 @@ SHOWN = "F-110"
 async def play(*, once: bool, as_json: bool, directory: Path | None) -> int:
     """Exit code 0 when every visit came out as the story wants it."""
     logs.configure("error")
+    _end_on_sigterm()
     folder = directory or Path(tempfile.mkdtemp(prefix="clinic-hub-demo-"))
     if directory is not None:
         await asyncio.to_thread(_clear, folder)
@@ -44,6 +47,14 @@ async def play(*, once: bool, as_json: bool, directory: Path | None) -> int:
     finally:
         if directory is None:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _end_on_sigterm() -> None:
+    """SIGTERM ends a demo as Ctrl-C does: its files go with it."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a demo is played in a task
+    with contextlib.suppress(NotImplementedError):  # Windows
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 def _clear(folder: Path) -> None:
@@ -147,8 +158,8 @@ async def _report(hub: Hub, lines: list[dict[str, Any]], clearinghouse: Clearing
             line["starts_at"][11:16],
             line["patient"]["name"],
             line["payer"],
-            line["outcome"],
-            _owes(line["owes"]),
+            OUTCOME_WORDS[line["outcome"]],
+            Owes(**line["owes"]).in_words(),
             line["who"],
             line["action"],
         )
@@ -156,16 +167,8 @@ async def _report(hub: Hub, lines: list[dict[str, Any]], clearinghouse: Clearing
     ]
     table(("time", "patient", "payer", "status", "owes", "who", "what to do"), rows, empty="no visits")
     _tell(f"\nThe timeline of appointment {SHOWN}, whose member id was corrected:\n")
-    trace = await Operations(hub.core, hub).run("trace", {"id": SHOWN}, "demo")
+    trace = await Operations(hub.core, hub).run("trace", {"id": SHOWN, "phi": True}, "demo")
     table(("at (UTC)", "what", "text"), [(e["at"][11:19], e["what"], e["text"]) for e in trace["entries"]], empty="nothing")
-
-
-def _owes(owes: dict[str, Any]) -> str:
-    parts = [
-        f"co-pay {owes['co_payment']}" if owes["co_payment"] else "",
-        f"deductible left {owes['deductible_remaining']}" if owes["deductible_remaining"] else "",
-    ]
-    return ", ".join(part for part in parts if part)
 
 
 async def _stay(file: Path) -> None:
