@@ -70,10 +70,6 @@ def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
-def whole_characters(text: str) -> str:
-    """The text with `?` for half characters (lone surrogates), which cannot be written anywhere."""
-    return text if text.isascii() else text.encode("utf-8", errors="replace").decode()
-
 
 def iso(moment: datetime) -> str:
     """ISO 8601 with its zone, to the second; UTC is written `Z`."""
