@@ -100,6 +100,10 @@ class Receipt(Protocol):
         """The same for each message, in their order."""
         ...
 
+    async def answered_no(self, numbers: Sequence[int]) -> None:
+        """The sender was told that the messages at these places failed: a resend of them is looked at afresh."""
+        ...
+
 
 class Deliver(Protocol):
     """Hands messages to the hub.  One call is one transaction."""

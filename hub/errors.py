@@ -9,7 +9,8 @@
     ├── StoreError           the store cannot be used
     │   ├── StoreFull        no space: nothing is acknowledged until there is some
     │   ├── StoreBroken      a write or sync failed: the hub stops rather than guess
-    │   └── Conflict         a record changed meanwhile: the flow runs again
+    │   ├── Conflict         a record changed meanwhile: the flow runs again
+    │   └── Unkept           this alone cannot be kept: its message goes to quarantine, all else goes on
     ├── Refused              not allowed as asked: a count that differs, a store in use
     ├── NotFound             there is no such message, visit or connection
     └── Unreachable          the running hub, its store or a partner does not answer
@@ -22,6 +23,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hub.texts import whole_characters
+
+LONGEST_TEXT = 2000
+"""Characters of an error that are kept; a partner may have written some of them."""
+
 
 class HubError(Exception):
     """Base of all errors the hub raises on purpose."""
@@ -29,7 +35,7 @@ class HubError(Exception):
     code = "HUB-000"
 
     def __init__(self, text: str = "", *, code: str | None = None, help: str | None = None) -> None:
-        super().__init__(text or (self.__doc__ or "").strip())
+        super().__init__(whole_characters(text)[:LONGEST_TEXT] or (self.__doc__ or "").strip())
         if code is not None:
             self.code = code
         self.help = help
@@ -89,11 +95,12 @@ class MessageRejected(HubError):
         self, text: str = "", *, answer: str = "", final: bool = False, reply: bytes = b"", code: str | None = None
     ) -> None:
         super().__init__(text, code=code)
-        self.answer = answer
+        self.answer = whole_characters(answer)[:40]
         """The partner's own code: AE, AR, 422 ..."""
         self.final = final
         """True when trying again cannot help."""
         self.reply = reply
+        """What the partner wrote; it may name a patient, so it is kept sealed."""
 
 
 class MessageUnusable(HubError):
@@ -130,6 +137,12 @@ class Conflict(StoreError):
     """A record changed while a flow was working on it."""
 
     code = "STO-004"
+
+
+class Unkept(StoreError):
+    """This cannot be kept in the store."""
+
+    code = "STO-010"
 
 
 class Refused(HubError):

@@ -13,8 +13,8 @@ LONGEST_SOCKET_PATH = 100
 
 
 def store_file(url: str, folder: Path) -> Path:
-    """The file of `sqlite:///relative` or `sqlite:////absolute`."""
-    return folder / url.removeprefix("sqlite:///")
+    """The file of `sqlite:///relative` or `sqlite:////absolute`, by its one true name: links are followed."""
+    return (folder / url.removeprefix("sqlite:///")).resolve()
 
 
 def control_socket(store: Path) -> Path:

@@ -70,7 +70,6 @@ def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
-
 def iso(moment: datetime) -> str:
     """ISO 8601 with its zone, to the second; UTC is written `Z`."""
     text = moment.isoformat(timespec="seconds")

@@ -8,10 +8,11 @@ import json
 import os
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hub.errors import NotFound
+from hub.errors import NotFound, StoreBroken, StoreFull
 from hub.message import LARGE_BODY, Message
 from hub.security.seal import Seal
 from hub.step import Due
@@ -20,12 +21,15 @@ from hub.store.rows import DueRow, NewMessage, Note
 from hub.units import from_micros, to_micros
 
 CACHE_BYTES = 32 * 1024 * 1024
+LONGEST_REPLY = 64 * 1024
+"""Bytes kept of what a partner wrote when it refused a message."""
 
 
 class Bodies:
     """The way of message bodies into the store and out of it."""
 
-    def __init__(self, seal: Seal, reader: Reader, files: Path) -> None:
+    def __init__(self, seal: Seal, reader: Reader, files: Path, *, on_broken: Callable[[StoreBroken], None]) -> None:
+        self._on_broken = on_broken
         self._seal = seal
         self._reader = reader
         self._files = files
@@ -41,10 +45,10 @@ class Bodies:
         digest = self._seal.digest(body)
         file = None
         if len(body) > LARGE_BODY:
-            file = await asyncio.to_thread(self._write_file, body)
-            sealed = self._seal.seal(_pack(headers, b""), f"message|{message.id}")
+            file = await self._keep_in_file(body)
+            sealed = self._seal.seal(_pack(headers, b""), _place(message.id, file))
         else:
-            sealed = self._seal.seal(_pack(headers, body), f"message|{message.id}")
+            sealed = self._seal.seal(_pack(headers, body), _place(message.id, None))
             self._remember(message, len(body))
         return NewMessage(
             id=message.id,
@@ -62,24 +66,36 @@ class Bodies:
             file=file,
         )
 
+    async def _keep_in_file(self, body: bytes) -> str:
+        try:
+            return await asyncio.to_thread(self._write_file, body)
+        except StoreBroken as error:
+            self._on_broken(error)
+            raise
+
     def _write_file(self, body: bytes) -> str:
-        """A file named by a keyed digest of its content, complete and on disk before its row is."""
+        """A file named by a keyed digest of its content, complete and on disk before its row is.
+
+        Raises StoreFull when there is no room for it now, StoreBroken when it cannot be synced.
+        """
         name = self._seal.digest(body).hex()
         path = self._path(name)
-        if path.exists():
-            return name
-        path.parent.mkdir(exist_ok=True)
         draft = path.with_name(f"{name}.{os.getpid()}.{os.urandom(4).hex()}.part")
         try:
+            if path.exists():
+                return name
+            path.parent.mkdir(exist_ok=True)
             with draft.open("wb") as handle:
                 handle.write(self._seal.seal(body, f"file|{name}"))
                 handle.flush()
-                os.fsync(handle.fileno())
+                _sync(handle.fileno())
             draft.replace(path)
             _sync_folder(path.parent)
             _sync_folder(self._files)
+        except OSError as error:
+            raise StoreFull(f"a large body cannot be written below {self._files}: {error.strerror}; it waits") from None
         finally:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 draft.unlink()
         return name
 
@@ -100,7 +116,7 @@ class Bodies:
 
     def message(self, row: Any) -> Message:
         """A message from its row; a large body is read when somebody asks for it."""
-        headers, body = _unpack(self._seal.open(row.body, f"message|{row.id}")) if row.body is not None else ({}, b"")
+        headers, body = _unpack(self._seal.open(row.body, _place(row.id, row.file))) if row.body is not None else ({}, b"")
         payload = (lambda name=row.file: self._read_file(name)) if row.file else body
         message = Message(payload, row.format, row.type, headers, id=row.id, parent=row.parent, generation=row.generation)
         if not row.file:
@@ -125,10 +141,17 @@ class Bodies:
 
     def note(self, seq: int, what: str, text: str, at: int | None = None) -> Note:
         """A line of the timeline, sealed: its words may name a patient."""
-        return Note(seq, at or time.time_ns() // 1000, what, self._seal.seal(text.encode(), f"note|{what}"))
+        return Note(seq, at or time.time_ns() // 1000, what, self._seal.seal(text.encode(), f"note|{seq}|{what}"))
 
-    def note_text(self, what: str, sealed: bytes) -> str:
-        return self._seal.open(sealed, f"note|{what}").decode()
+    def note_text(self, seq: int, what: str, sealed: bytes) -> str:
+        return self._seal.open(sealed, f"note|{seq}|{what}").decode()
+
+    def reply(self, message: str, words: bytes) -> bytes | None:
+        """What a partner wrote about a message, sealed: it may name a patient."""
+        return self._seal.seal(words[:LONGEST_REPLY], f"reply|{message}") if words else None
+
+    def reply_text(self, message: str, sealed: bytes) -> str:
+        return self._seal.open(sealed, f"reply|{message}").decode("utf-8", errors="replace")
 
     def due_row(self, due: Due) -> DueRow:
         """The row of planned work; its payload is sealed, for it names patients."""
@@ -155,11 +178,24 @@ def _unpack(packed: bytes) -> tuple[dict[str, str], bytes]:
     return headers, packed[4 + length :]
 
 
+def _place(id: str, file: str | None) -> str:
+    """What a body is bound to: its row, and the file that belongs to it."""
+    return f"message|{id}|{file}" if file else f"message|{id}"
+
+
+def _sync(handle: int) -> None:
+    """Raises StoreBroken: after a failed sync nobody knows what is on disk, and trying again would hide it."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        raise StoreBroken(f"a file of the store cannot be brought to disk ({error.strerror})") from None
+
+
 def _sync_folder(folder: Path) -> None:
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        _sync(handle)
     finally:
         os.close(handle)

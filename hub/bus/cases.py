@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from hub.bus.trial import Trial, message_for, try_flow
 from hub.clinic import Clinic, examine, load_mappings
 from hub.errors import ConfigError, HubError, Problem, Problems
-from hub.mapping import Mapping
+from hub.mapping import Mapping, load_mapping
 from hub.mapping.cases import NOW, CaseResult, differences, run_cases
 from hub.records import Record
 from hub.registry import Registry
@@ -33,24 +33,25 @@ from hub.yaml_text import Document, load_file
 FIELDS = ("case", "flow", "given", "before", "headers", "from_step", "now", "saved", "sent", "rejected")
 
 
-def cases_of(config: Path, paths: list[Path]) -> tuple[list[CaseResult], list[Problem]]:
-    """Runs the cases at these paths; without paths, all of the clinic.
+def cases_of(config: Path | None, paths: list[Path]) -> tuple[list[CaseResult], list[Problem]]:
+    """Runs the cases at these paths; without paths, all of the clinic, or the built-in ones where there is no clinic.
 
     Raises ConfigError when there is nothing to run them with.
     """
-    examined = examine(config, strict_secrets=False) if config.is_file() else None
+    examined = examine(config, strict_secrets=False) if config is not None else None
     clinic = examined.clinic if examined is not None and not examined.errors else None
     if examined is not None and clinic is None and not paths:
         raise ConfigError(problems=examined.problems)
     mappings = clinic.mappings if clinic is not None else _built_in_mappings()
+    others, problems = _other_mappings(paths, mappings, clinic)
+    mappings = {**mappings, **others}
     results: list[CaseResult] = []
-    problems: list[Problem] = []
     for name in sorted(mappings):
         if not paths or _is_meant(mappings[name].path, paths):
             found, wrong = run_cases(mappings[name])
             results += found
             problems += wrong
-    for file in _flow_files(config, paths, {m.path for m in mappings.values()}):
+    for file in _flow_files(paths or ([config.parent] if config is not None else []), {m.path for m in mappings.values()}):
         found, wrong = _run_flow_cases(file, clinic)
         results += found
         problems += wrong
@@ -64,17 +65,36 @@ def _built_in_mappings() -> dict[str, Mapping]:
     return mappings
 
 
+def _other_mappings(
+    paths: list[Path], known: dict[str, Mapping], clinic: Clinic | None
+) -> tuple[dict[str, Mapping], list[Problem]]:
+    """Mappings that are named by their files and are not among those of the clinic: drafts."""
+    catalogue = clinic.catalogue if clinic is not None else Registry().catalogue
+    files = {mapping.path.resolve() for mapping in known.values()}
+    found: dict[str, Mapping] = {}
+    problems: list[Problem] = []
+    for path in paths:
+        named = path.suffix == ".yaml" and not path.name.endswith(".test.yaml")
+        if not named or not path.is_file() or path.resolve() in files:
+            continue
+        catalogue.mappings[path.stem] = path
+        mapping, wrong = load_mapping(path.stem, catalogue)
+        problems += wrong
+        if mapping is not None:
+            found[path.stem] = mapping
+    return found, problems
+
+
 def _is_meant(mapping: Path, paths: list[Path]) -> bool:
     names = {mapping.resolve(), mapping.with_name(f"{mapping.stem}.test.yaml").resolve(), mapping.parent.resolve()}
     return any(path.resolve() in names for path in paths)
 
 
-def _flow_files(config: Path, paths: list[Path], mappings: set[Path]) -> list[Path]:
+def _flow_files(paths: list[Path], mappings: set[Path]) -> list[Path]:
     """Case files that belong to no mapping."""
     of_mappings = {path.with_name(f"{path.stem}.test.yaml").resolve() for path in mappings}
-    folders = paths or [config.parent]
     files: list[Path] = []
-    for path in folders:
+    for path in paths:
         files += sorted(path.glob("*.test.yaml")) if path.is_dir() else [path] if path.name.endswith(".test.yaml") else []
     return [file for file in files if file.resolve() not in of_mappings]
 

@@ -82,7 +82,7 @@ def open_core(clinic: Clinic, *, key: bytes | None = None) -> Core:
         seal=seal,
         store=store,
         journal=journal,
-        bodies=Bodies(seal, store.reader, store.files),
+        bodies=Bodies(seal, store.reader, store.files, on_broken=journal.fail),
         filing=Filing(clinic.catalogue, seal),
         router=Router(list(settings.flows.values()), clinic.catalogue.formats),
         records=records,

@@ -10,7 +10,7 @@ import structlog
 
 from hub.bus.core import Core
 from hub.errors import Conflict
-from hub.message import Message, derived_id
+from hub.message import Message
 from hub.scheduler import Scheduler
 from hub.store.rows import DueRow, NewWork, Write
 from hub.units import from_micros, to_micros
@@ -49,8 +49,7 @@ class DueWork:
     async def _fire(self, row: object) -> None:
         due = self._core.bodies.due(row)
         at = to_micros(due.at)
-        id = derived_id(due.job, due.key, str(at), 0, 0)
-        message = Message(b"", "due", due.job, {**due.payload, "due": due.key}, id=id)
+        message = Message(b"", "due", due.job, {**due.payload, "due": due.key})
         write = Write(due=[DueRow(due.job, due.key, at, fired=True)])
         flows = self._core.router.wanted(f"due {due.job}", message, "")
         if flows:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from hub.catalogue import Catalogue
 from hub.format import Keys
 from hub.message import Message
 from hub.security.seal import Seal
+from hub.texts import whole_characters
 
 SECRET_KINDS = frozenset({"patient", "member"})
 """Kinds of ids that are patient data and are kept as keyed digests."""
@@ -26,7 +27,7 @@ class Filing:
         if format is None:
             return Keys()
         try:
-            return format.keys(message.body, headers)
+            return _writable(format.keys(message.body, headers))
         except Exception:
             return Keys(findings=(f"the codec {message.format} failed",))
 
@@ -56,3 +57,22 @@ class Filing:
 
     def due_lane(self, job: str, key: str) -> str:
         return self._seal.mac("lane", f"due|{job}|{key}")
+
+
+def _writable(keys: Keys) -> Keys:
+    """Charsets can make half characters, which no store takes."""
+
+    def whole(values: Sequence[str]) -> Sequence[str]:
+        return values if all(value.isascii() for value in values) else [whole_characters(value) for value in values]
+
+    return Keys(
+        whole_characters(keys.type),
+        whole_characters(keys.control_id),
+        whole_characters(keys.duplicate_key),
+        whole(keys.patient),
+        whole(keys.appointment),
+        whole(keys.member),
+        whole(keys.ordering),
+        [(kind, whole_characters(value)) for kind, value in keys.other],
+        whole(keys.findings),
+    )

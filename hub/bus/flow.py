@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +15,9 @@ from hub.bus.core import Core
 from hub.bus.failures import Follower, problem_of
 from hub.bus.lanes import Item
 from hub.bus.retry import wait_before
-from hub.bus.target import Target
+from hub.bus.target import Target, being_cancelled
 from hub.connector import Retry, SourceConfig
-from hub.errors import Conflict, ConnectionDown, HubError, MessageUnusable, StoreError
+from hub.errors import Conflict, ConnectionDown, HubError, MessageUnusable, StoreError, Unkept
 from hub.message import Message
 from hub.settings.model import FlowSettings
 from hub.step import AnyStep, Outgoing, StepResult
@@ -109,7 +110,7 @@ class FlowTarget(Target):
     async def handle(self, item: Item) -> None:
         start = self.flow.index(item.step)
         if start is None:
-            await self._hold(item, f"the flow {self.flow.name} has no step {item.step!r} any more")
+            await self.hold(item, MessageUnusable(f"the flow {self.flow.name} has no step {item.step!r} any more"))
             return
         message = await self._core.bodies.load(item.message)
         for _ in range(CONFLICTS):
@@ -131,9 +132,9 @@ class FlowTarget(Target):
             except ConnectionDown as error:
                 await self._try_later(item, error)
                 return
-            except StoreError:
-                raise
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if being_cancelled() or (isinstance(error, StoreError) and not isinstance(error, Unkept)):
+                    raise
                 await self._quarantine(item, context.step, problem_of(error), message)
                 return
             self._done(item)
@@ -179,13 +180,7 @@ class FlowTarget(Target):
 
     async def _try_later(self, item: Item, error: ConnectionDown) -> None:
         """A step could not reach something: no attempt counts, the lane waits."""
-        loop_time = datetime.now(UTC).timestamp()
-        self.lanes.wait(item, loop_time + (error.retry_after or wait_before(3, _AGAIN)))
-
-    async def _hold(self, item: Item, reason: str) -> None:
-        at = to_micros(datetime.now(UTC))
-        await self.journal.commit(Write(marks=[Mark(item.id, "held", at, item.attempts, reason=reason)]))
-        self.lanes.hold(item)
+        self.lanes.wait(item, time.monotonic() + (error.retry_after or wait_before(3, _AGAIN)))
 
     async def _quarantine(self, item: Item, step: str, error: HubError, message: Message) -> None:
         at = to_micros(datetime.now(UTC))

@@ -136,6 +136,8 @@ class Hub:
 
     def _committed(self, write: Write) -> None:
         for message in write.messages:
+            if message.known:
+                self.core.bodies.forget(message.id)  # what was kept first counts
             if message.direction == "in":
                 self.last_received[message.connection] = time.time()
             for work in message.works:

@@ -23,14 +23,21 @@ class DeliveryReceipt:
 
     ids: list[str]
     duplicates: list[bool]
-    _seqs: list[int]
+    _rows: list[NewMessage]
+    _core: Core
     _outcomes: Outcomes
 
     async def outcome(self, timeout: float) -> str:
         return next((state for state in await self.outcomes(timeout) if state != "delivered"), "delivered")
 
     async def outcomes(self, timeout: float) -> list[str]:
-        return await self._outcomes(self._seqs, timeout)
+        return await self._outcomes([row.seq for row in self._rows], timeout)
+
+    async def answered_no(self, numbers: Sequence[int]) -> None:
+        rows = [self._rows[number] for number in numbers]
+        seen = [(row.seen_key, row.digest) for row in rows if row.seen_key is not None]
+        if seen:
+            await self._core.journal.commit(Write(unseen=seen))
 
 
 class Inbound:
@@ -72,9 +79,7 @@ class Inbound:
         else:
             await future
             self._note_resends(rows)
-        return DeliveryReceipt(
-            [row.id for row in rows], [row.duplicate for row in rows], [row.seq for row in rows], self._outcomes
-        )
+        return DeliveryReceipt([row.id for row in rows], [row.duplicate for row in rows], rows, self._core, self._outcomes)
 
     def _note_resends(self, rows: Sequence[NewMessage]) -> None:
         """A resend leaves a line on the timeline of the message it repeats; nobody waits for that."""

@@ -46,6 +46,7 @@ class Journal:
             threading.Thread(target=self._checkpoint_forever, name="checkpoint", daemon=True),
         ]
         self.broken: StoreError | None = None
+        self._stopped = False
         self.commits = 0
         self.writes = 0
 
@@ -54,7 +55,8 @@ class Journal:
             thread.start()
 
     async def stop(self) -> None:
-        """Commits what waits, then ends."""
+        """Commits what waits, then ends; what comes later fails."""
+        self._stopped = True
         self._queue.put(None)
         self._stopping.set()
         for thread in self._threads:
@@ -66,12 +68,20 @@ class Journal:
         future: asyncio.Future[Write] = self._loop.create_future()
         if self.broken is not None:
             future.set_exception(self.broken)
+        elif self._stopped:
+            future.set_exception(StoreError("the hub has stopped; nothing more is kept", code="STO-012"))
         else:
             self._queue.put((write, future))
         return future
 
     async def commit(self, write: Write) -> Write:
         return await self.submit(write)
+
+    def fail(self, error: StoreBroken) -> None:
+        """Something beside the journal could not be brought to disk: nothing more is kept, and the hub ends."""
+        if self.broken is None:
+            self.broken = error
+            self.on_broken(error)
 
     # The writer's thread.
 

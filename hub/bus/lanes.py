@@ -33,11 +33,12 @@ class Item:
     generation: int = 0
     attempts: int = 0
     next_at: float = 0.0
-    """When it may be tried again, in seconds since 1970; 0 for at once."""
+    """When it may be tried again, by the monotonic clock; 0 for at once."""
     step: str = ""
     origin: int | None = None
     config: str = ""
     held: bool = False
+    """It waits for a person."""
     doubtful: bool = False
     """It was being sent when the hub stopped."""
     running: bool = False
@@ -85,6 +86,8 @@ class Lanes:
         self._timed: list[tuple[float, int, Item]] = []
         self._hungry: set[str] = set()
         """Lanes that may want to load more."""
+        self._released: set[int] = set()
+        """Held works a person has let go; they may be read once more as they were before."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -159,7 +162,10 @@ class Lanes:
 
     def _lane_loaded(self, need: Need, key: str, found: list[Item]) -> None:
         lane = self.lanes[key]
-        lane.loading = lane.more = False
+        lane.loading = False
+        if need.after != lane.last:  # meanwhile its head had to wait and gave back what stood behind it
+            return
+        lane.more = False
         for item in found:
             if item.id > self.cursor:  # not yet considered for its other lanes: the scan brings it
                 lane.more, lane.skipped = True, max(lane.skipped, item.id)
@@ -210,6 +216,7 @@ class Lanes:
         """It is done and that is durable: its lanes go on."""
         item.running = False
         self._blocked.discard(item.id)
+        self._released.discard(item.id)
         self.items.pop(item.id, None)
         for key in item.lanes:
             lane = self.lanes[key]
@@ -232,7 +239,17 @@ class Lanes:
     def hold(self, item: Item) -> None:
         """It waits for a person, and its lanes with it."""
         item.running, item.held = False, True
+        self._released.discard(item.id)
         self._block(item)
+
+    def release(self, id: int, generation: int, step: str) -> None:
+        """A person lets held work go on, at its place at the head of its lanes."""
+        self._released.add(id)
+        if (item := self.items.get(id)) is None or not item.held:
+            return
+        item.held, item.generation, item.step, item.attempts = False, generation, step, 0
+        self._blocked.discard(id)
+        self._consider(item)
 
     def _block(self, item: Item) -> None:
         """What stands behind a waiting head is given back to the journal, so that many waiting heads cost little."""
@@ -253,7 +270,7 @@ class Lanes:
             return
         if any(not self._heads(key, item) for key in item.lanes):
             return
-        if item.held:
+        if item.held and item.id not in self._released:
             self._block(item)
             return
         if item.next_at:

@@ -10,14 +10,14 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hub.bus.core import Core
 from hub.bus.hub import Hub, describe_status
 from hub.bus.replay import Replay, ReplayParams
-from hub.bus.timeline import Timeline, TraceParams
+from hub.bus.timeline import MASK, Timeline, TraceParams
 from hub.errors import Conflict, NotFound, Refused
 from hub.store.reader import MessageFilter, state_of
 from hub.store.rows import STATES, AuditRow, Write
@@ -25,7 +25,6 @@ from hub.units import from_micros, iso, to_micros
 
 APPOINTMENT = ("appointment", "placer")
 """Kinds of keys an appointment is looked up under: the EHR's own id, and that of who placed it."""
-MASK = "****"
 MOST_LISTED = 10_000
 
 
@@ -77,8 +76,9 @@ class NoParams(_Params):
 @dataclass(frozen=True, slots=True)
 class _BuiltIn:
     params: type[BaseModel]
-    run: Callable[[Any], Awaitable[Any]]
-    audited: bool = True
+    run: Callable[[Any, AuditRow], Awaitable[Any]]
+    audit: Literal["before", "with", "none"] = "before"
+    """Whether its audit row is on disk before it looks, goes with what it changes, or is not needed."""
 
 
 class Operations:
@@ -91,8 +91,8 @@ class Operations:
             "messages.list": _BuiltIn(ListParams, self.list_messages),
             "messages.show": _BuiltIn(ShowParams, self.show_message),
             "trace": _BuiltIn(TraceParams, self.trace),
-            "replay": _BuiltIn(ReplayRequest, self.replay),
-            "status": _BuiltIn(NoParams, self.status, audited=False),
+            "replay": _BuiltIn(ReplayRequest, self.replay, audit="with"),
+            "status": _BuiltIn(NoParams, self.status, audit="none"),
         }
 
     def names(self) -> list[str]:
@@ -102,9 +102,10 @@ class Operations:
         """Raises NotFound, Refused (parameters that make no sense among them), or what the operation raises."""
         if (built_in := self._built_in.get(name)) is not None:
             parsed = _parse(built_in.params, params)
-            if built_in.audited:
-                await self.core.journal.commit(Write(audit=[self._audit(actor, name, params)]))
-            return await built_in.run(parsed)
+            audit = await self._audit(actor, name, params)
+            if built_in.audit == "before":
+                await self.core.journal.commit(Write(audit=[audit]))
+            return await built_in.run(parsed, audit)
         operation = self.core.clinic.catalogue.operations.get(name)
         if operation is None:
             raise NotFound(f"there is no operation {name!r}; there are {', '.join(self.names())}")
@@ -120,7 +121,7 @@ class Operations:
             write = self.core.write_of(context.changes, context.now)
             if not (write.records or write.due):
                 write.reads = []
-            write.audit = [self._audit(actor, name, params)]
+            write.audit = [await self._audit(actor, name, params)]
             try:
                 await self.core.journal.commit(write)
             except Conflict:
@@ -128,18 +129,20 @@ class Operations:
             return result
         raise Refused("others are changing the same records; try again")
 
-    def _audit(self, actor: str, name: str, params: dict[str, Any]) -> AuditRow:
+    async def _audit(self, actor: str, name: str, params: dict[str, Any]) -> AuditRow:
         """Who asked for what; ids of patients are kept as digests: only who has the key can tell whose data it was."""
-        shown = {
-            key: self.core.filing.value("patient", str(value)) if key == "patient" else value for key, value in params.items()
-        }
-        subject = str(params.get("appointment") or params.get("id") or params.get("ids") or "")[:200]
+        shown = dict(params)
+        if "patient" in shown:
+            shown["patient"] = self.core.filing.value("patient", str(shown["patient"]))
+        if name == "trace" and not await Timeline(self.core).is_no_patient(str(shown.get("id"))):
+            shown["id"] = self.core.filing.value("patient", str(shown.get("id")))
+        subject = str(shown.get("appointment") or shown.get("id") or shown.get("ids") or "")[:200]
         details = ", ".join(f"{key}={value}" for key, value in sorted(shown.items()) if value not in (None, False, [], ""))
         return AuditRow(to_micros(datetime.now(UTC)), actor, name, subject, details[:1000])
 
     # The journal.
 
-    async def list_messages(self, params: ListParams) -> list[dict[str, Any]]:
+    async def list_messages(self, params: ListParams, _: AuditRow) -> list[dict[str, Any]]:
         rows = await self._select(params)
         works = await self.core.reader.works_of([row.seq for row in rows])
         keys = await self.core.reader.keys_of([row.seq for row in rows])
@@ -196,7 +199,7 @@ class Operations:
         keys = self.core.filing.keys(message, message.headers)
         return next(iter(keys.patient), None)
 
-    async def show_message(self, params: ShowParams) -> dict[str, Any]:
+    async def show_message(self, params: ShowParams, _: AuditRow) -> dict[str, Any]:
         row = await self._message(params.id)
         works = await self.core.reader.works_of([row.seq])
         keys = await self.core.reader.keys_of([row.seq])
@@ -211,14 +214,16 @@ class Operations:
             "body": message.body.decode("utf-8", errors="replace") if params.phi else None,
             "body_hidden": None if params.phi else "patient data; ask with --phi",
             "path": [_path_line(work) for work in works],
-            "attempts_made": [
-                {"work": a.work, "number": a.number, "at": iso(from_micros(a.at)), "code": a.code, "text": a.text}
-                for a in attempts
-            ],
+            "attempts_made": [self._attempt_line(row.id, attempt, params.phi) for attempt in attempts],
             "replies": [
                 {"id": c.id, "direction": c.direction, "connection": c.connection, "type": c.type or None} for c in children
             ],
         }
+
+    def _attempt_line(self, message: str, attempt: Any, phi: bool) -> dict[str, Any]:
+        line = {"work": attempt.work, "number": attempt.number, "at": iso(from_micros(attempt.at)), "code": attempt.code}
+        reply = attempt.reply and (self.core.bodies.reply_text(message, attempt.reply) if phi else MASK)
+        return line | {"text": attempt.text, "reply": reply}
 
     async def _message(self, id: str) -> Any:
         row = await self.core.reader.message(id)
@@ -226,10 +231,10 @@ class Operations:
             raise NotFound(f"there is no message {id!r}")
         return row
 
-    async def trace(self, params: TraceParams) -> dict[str, Any]:
+    async def trace(self, params: TraceParams, _: AuditRow) -> dict[str, Any]:
         return await Timeline(self.core).trace(params)
 
-    async def replay(self, params: ReplayRequest) -> dict[str, Any]:
+    async def replay(self, params: ReplayRequest, audit: AuditRow) -> dict[str, Any]:
         """Refuses unless the count was typed; a dry run tells it."""
         rows = [await self._message(id) for id in params.ids] if params.ids else await self._select(params)
         if not params.ids and not any(
@@ -239,13 +244,14 @@ class Operations:
         replay = Replay(self.core, self.hub, ReplayParams(params.from_step, params.keep_ids, params.state))
         plans = await replay.plan(rows)
         if params.dry_run:
+            await self.core.journal.commit(Write(audit=[audit]))
             return {"count": len(plans), "messages": [plan.message for plan in plans[:100]], "replayed": 0}
         if params.yes != len(plans):
             raise Refused(f"this replays {len(plans)} message(s); say so: --yes {len(plans)}", code="RPL-002")
-        await replay.run(plans)
+        await replay.run(plans, audit)
         return {"count": len(plans), "messages": [plan.message for plan in plans[:100]], "replayed": len(plans)}
 
-    async def status(self, _: NoParams) -> dict[str, Any]:
+    async def status(self, _: NoParams, __: AuditRow) -> dict[str, Any]:
         return await describe_status(self.core.reader, self.core.clinic, self.hub)
 
 

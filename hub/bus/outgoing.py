@@ -17,9 +17,9 @@ from hub.bus.failures import Follower, problem_of
 from hub.bus.flow import Flow
 from hub.bus.lanes import Item
 from hub.bus.retry import Breaker, wait_before
-from hub.bus.target import Target
+from hub.bus.target import Target, being_cancelled
 from hub.connector import AnyDestination, DestinationConfig
-from hub.errors import ConnectionDown, DoubtfulSend, HubError, MessageRejected, MessageUnusable, StoreError
+from hub.errors import ConnectionDown, DoubtfulSend, HubError, MessageRejected, MessageUnusable, StoreError, Unkept
 from hub.message import Message, derived_id
 from hub.store.rows import Answered, Attempt, Mark, NewMessage, NewWork, Write
 
@@ -52,7 +52,7 @@ class OutgoingTarget(Target):
         self._bodies, self._filing = core.bodies, core.filing
 
     def may_run(self) -> bool:
-        return self.breaker.may_try(time.time(), len(self.running))
+        return self.breaker.may_try(time.monotonic(), len(self.running))
 
     def next_time(self) -> float | None:
         times = [super().next_time(), self.breaker.open_until if self.breaker.down and not self.running else None]
@@ -65,18 +65,21 @@ class OutgoingTarget(Target):
                 await self._doubtful(item, message, DoubtfulSend("the hub stopped while this was being sent"))
                 return
             await self.commit_surely(Write(marks=[Mark(item.id, "working", _now(), item.attempts)]))
+        began = time.monotonic()
         try:
             answer = await self.destination.send(message)
         except ConnectionDown as error:
-            self._connection_failed(item, error)
+            await self._connection_failed(item, error, began)
         except MessageRejected as error:
             self._connection_worked()
             await self._rejected(item, message, error)
         except DoubtfulSend as error:
             await self._doubtful(item, message, error)
-        except (asyncio.CancelledError, StoreError):
+        except StoreError:
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if being_cancelled():
+                raise
             await self._give_up(item, message, problem_of(error), "quarantined")
         else:
             self._connection_worked()
@@ -84,10 +87,12 @@ class OutgoingTarget(Target):
 
     # The connection.
 
-    def _connection_failed(self, item: Item, error: ConnectionDown) -> None:
+    async def _connection_failed(self, item: Item, error: ConnectionDown, began: float) -> None:
         was_down = self.breaker.down
-        self.breaker.failed(time.time(), str(error), error.retry_after)
+        self.breaker.failed(time.monotonic(), str(error), error.retry_after, began=began)
         self.last_error = str(error)
+        if self.destination.repeat == "ask":
+            await self.commit_surely(Write(marks=[Mark(item.id, "waiting", _now(), item.attempts)]))
         self.lanes.put_back(item)
         if not was_down:
             log.warning("connection down", connection=self.connection, reason=str(error))
@@ -103,23 +108,30 @@ class OutgoingTarget(Target):
     # The message.
 
     async def _sent(self, item: Item, message: Message, answer: Message | None) -> None:
-        at = _now()
-        write = Write(marks=[Mark(item.id, "delivered", at, item.attempts + 1, answer=_code_of(answer))])
-        if item.origin is not None:
-            if answer is None:
-                error = MessageUnusable(f"{self.connection} sent no answer to a question", code="MSG-006")
-                await self._give_up(item, message, error, "quarantined")
-                return
-            write.messages.append(await self._answer(item, message, answer, at))
-            write.answered.append(Answered(item.origin, at))
-        await self.commit_surely(write)
+        if item.origin is not None and answer is None:
+            error = MessageUnusable(f"{self.connection} sent no answer to a question", code="MSG-006")
+            await self._give_up(item, message, error, "quarantined")
+            return
+        try:
+            await self.surely(lambda: self._keep_outcome(item, message, answer))
+        except Unkept as error:
+            await self._give_up(item, message, error, "quarantined")
+            return
         self.lanes.finish(item)
         self._bodies.forget(item.message)
         self._follower.finished(item.seq)
 
+    async def _keep_outcome(self, item: Item, message: Message, answer: Message | None) -> None:
+        at = _now()
+        write = Write(marks=[Mark(item.id, "delivered", at, item.attempts + 1, answer=_code_of(answer))])
+        if item.origin is not None and answer is not None:
+            write.messages.append(await self._answer(item, message, answer, at))
+            write.answered.append(Answered(item.origin, at))
+        await self.journal.commit(write)
+
     async def _answer(self, item: Item, question: Message, answer: Message, at: int) -> NewMessage:
-        """The partner's answer as a message that continues the flow which asked."""
-        id = derived_id(question.id, self.connection, "answer", 0, item.generation)
+        """The partner's answer as a message that continues the flow which asked; each asking has an answer of its own."""
+        id = derived_id(question.id, self.connection, f"answer {item.id}", 0, item.generation)
         kept = replace(
             answer, headers={**question.headers, **answer.headers}, id=id, parent=question.id, generation=item.generation
         )
@@ -158,22 +170,20 @@ class OutgoingTarget(Target):
         number = item.attempts + 1
         if policy == "retry" and not error.final and number < self.config.retry.attempts:
             item.attempts = number
-            until = time.time() + wait_before(number, self.config.retry)
-            mark = Mark(item.id, "waiting", _now(), number, int(until * 1_000_000), str(error), error.answer)
-            await self.commit_surely(Write(marks=[mark], attempts=[Attempt(item.id, number, _now(), error.code, str(error))]))
+            wait = wait_before(number, self.config.retry)
+            mark = Mark(item.id, "waiting", _now(), number, _now() + int(wait * 1_000_000), str(error), error.answer)
+            await self.commit_surely(Write(marks=[mark], attempts=[self._attempt(item, error, str(error), number)]))
             self._follower.failed(item, f"connection {self.connection}", error, number, final=False)
-            self.lanes.wait(item, until)
+            self.lanes.wait(item, time.monotonic() + wait)
         elif policy == "hold":
-            await self._hold(item, error)
+            await self._hold_rejected(item, error)
         else:
             await self._give_up(item, message, error, "skipped" if policy == "skip" else "quarantined")
 
-    async def _hold(self, item: Item, error: MessageRejected) -> None:
+    async def _hold_rejected(self, item: Item, error: MessageRejected) -> None:
         item.attempts += 1
         mark = Mark(item.id, "held", _now(), item.attempts, reason=str(error), answer=error.answer)
-        await self.commit_surely(
-            Write(marks=[mark], attempts=[Attempt(item.id, item.attempts, _now(), error.code, str(error))])
-        )
+        await self.commit_surely(Write(marks=[mark], attempts=[self._attempt(item, error, str(error), item.attempts)]))
         self._follower.failed(item, f"connection {self.connection}", error, item.attempts)
         self.lanes.hold(item)
 
@@ -187,17 +197,21 @@ class OutgoingTarget(Target):
         reason = f"connection {self.connection}: {error}"
         write = Write(
             marks=[Mark(item.id, state, at, number, reason=reason, answer=answer)],
-            attempts=[Attempt(item.id, number, at, error.code, reason)],
+            attempts=[self._attempt(item, error, reason, number)],
         )
         asker = self._asker(item)
         if item.origin is not None:
-            write.answered.append(Answered(item.origin, at, "quarantined", f"its question was not answered: {reason}"))
+            write.answered.append(Answered(item.origin, at, f"its question was not answered: {reason}"))
         if asker.name and state != "skipped":
             write.messages += await self._follower.failure(asker.name, asker.step, error, message, item)
         await self.commit_surely(write)
         self.last_error = str(error)
         self.lanes.finish(item)
         self._follower.failed(item, f"connection {self.connection}", error, number)
+
+    def _attempt(self, item: Item, error: HubError, text: str, number: int) -> Attempt:
+        words = error.reply if isinstance(error, MessageRejected) else b""
+        return Attempt(item.id, number, _now(), error.code, text, self._bodies.reply(item.message, words))
 
 
 def _code_of(answer: Message | None) -> str | None:

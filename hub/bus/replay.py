@@ -10,7 +10,7 @@ from typing import Any
 from hub.bus.core import Core
 from hub.bus.hub import Hub
 from hub.errors import Refused
-from hub.store.rows import Mark, NewWork, Write
+from hub.store.rows import AuditRow, Mark, NewWork, Write
 
 _AT_ONCE = 1000
 
@@ -32,8 +32,8 @@ class Plan:
     message: str
     seq: int
     works: list[NewWork] = field(default_factory=list)
-    released: list[Any] = field(default_factory=list)
-    """Works that were held or parked and give way to the new ones."""
+    released: list[tuple[int, NewWork]] = field(default_factory=list)
+    """Held works that go on at their place at the head of their lane: id, and what they become."""
 
 
 class Replay:
@@ -49,7 +49,7 @@ class Replay:
         for row in sorted(rows, key=lambda row: row.seq):
             own = [work for work in works if work.seq == row.seq]
             plan = self._again(row, own) if own else await self._anew(row)
-            if plan.works:
+            if plan.works or plan.released:
                 plans.append(plan)
         return plans
 
@@ -62,21 +62,17 @@ class Replay:
                 continue
             if work.state in ("waiting", "working"):
                 raise Refused(f"the message {row.id} is still on its way; there is nothing to replay yet", code="RPL-003")
-            also = tuple(work.also.split()) if work.also else ()
-            plan.works.append(
-                NewWork(
-                    work.target,
-                    work.lane,
-                    also,
-                    self._generation(work.generation),
-                    self._step(work),
-                    work.origin,
-                    self._config(work),
-                )
-            )
+            again = self._once_more(work)
             if work.state == "held":
-                plan.released.append(work)
+                plan.released.append((work.id, again))
+            else:
+                plan.works.append(again)
         return plan
+
+    def _once_more(self, work: Any) -> NewWork:
+        also = tuple(work.also.split()) if work.also else ()
+        generation = self._generation(work.generation)
+        return NewWork(work.target, work.lane, also, generation, self._step(work), work.origin, self._config(work))
 
     async def _anew(self, row: Any) -> Plan:
         """A message no flow had wanted: perhaps one does now."""
@@ -112,17 +108,18 @@ class Replay:
         flow = self._core.clinic.settings.flows.get(work.target.removeprefix("flow:"))
         return flow.fingerprint if flow else str(work.config)
 
-    async def run(self, plans: Sequence[Plan]) -> None:
+    async def run(self, plans: Sequence[Plan], audit: AuditRow) -> None:
+        """The audit row of who wanted it is in the first commit."""
         for start in range(0, len(plans), _AT_ONCE):
-            await self._commit(plans[start : start + _AT_ONCE])
+            await self._commit(plans[start : start + _AT_ONCE], [] if start else [audit])
 
-    async def _commit(self, plans: Sequence[Plan]) -> None:
+    async def _commit(self, plans: Sequence[Plan], audit: list[AuditRow]) -> None:
         now = time.time_ns() // 1000
-        write = Write()
+        write = Write(audit=audit)
         for plan in plans:
             write.more_work += [(plan.seq, plan.message, work) for work in plan.works]
-            for work in plan.released:
-                write.marks.append(Mark(work.id, "skipped", now, work.attempts, reason="replayed"))
+            for id, work in plan.released:
+                write.marks.append(Mark(id, "waiting", now, step=work.step, generation=work.generation))
             for new in plan.works:
                 if new.origin is not None:
                     write.marks.append(Mark(new.origin, "parked", now, asks=1))
@@ -133,11 +130,8 @@ class Replay:
                 self._release(self._hub, plan.released)
 
     @staticmethod
-    def _release(hub: Hub, works: Sequence[Any]) -> None:
-        """Held heads let their lanes go on."""
-        for work in works:
-            target = hub.targets.get(work.target)
-            item = target.lanes.items.get(work.id) if target is not None else None
-            if target is not None and item is not None and item.held:
-                target.lanes.finish(item)
+    def _release(hub: Hub, works: Sequence[tuple[int, NewWork]]) -> None:
+        for id, work in works:
+            if (target := hub.targets.get(work.target)) is not None:
+                target.lanes.release(id, work.generation, work.step)
                 target.pump()

@@ -22,6 +22,8 @@ class Breaker:
     failures: int = 0
     """In a row."""
     open_until: float = 0.0
+    """By the monotonic clock, as all times here."""
+    failed_at: float = -1.0
     reason: str = ""
 
     @property
@@ -32,9 +34,12 @@ class Breaker:
         """While the connection is down only one message at a time finds out whether it is up again."""
         return now >= self.open_until and (not self.down or under_way == 0)
 
-    def failed(self, now: float, reason: str, retry_after: float | None = None) -> float:
-        """Returns when the next try may be."""
+    def failed(self, now: float, reason: str, retry_after: float | None = None, *, began: float | None = None) -> float:
+        """Returns when the next try may be.  Tries that were under way together (began before the last failure) count once."""
+        if began is not None and began < self.failed_at:
+            return self.open_until
         self.failures += 1
+        self.failed_at = now
         wait = wait_before(self.failures, self.retry)
         self.open_until = now + (max(wait, min(retry_after, 3600.0)) if retry_after else wait)
         self.reason = reason

@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
 from hub.bus.journal import Journal
 from hub.bus.lanes import Item, Lanes, Need
-from hub.errors import NotFound, StoreBroken, StoreFull
+from hub.errors import HubError, NotFound, StoreBroken, StoreFull
+from hub.security.seal import SealBroken
 from hub.store.reader import Reader
-from hub.store.rows import OpenWork, Write
+from hub.store.rows import Mark, OpenWork, Write
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+LONGEST_WAIT = 3600.0
+"""Seconds a retry that is read from the journal waits at most, wherever the clock has gone meanwhile."""
+WAIT_FOR_SPACE = 1.0
+"""Seconds between tries to write while the disk is full."""
 
 
 class Target(ABC):
@@ -60,7 +69,7 @@ class Target(ABC):
     def pump(self) -> None:
         """Starts whatever may run now."""
         while self.open and len(self.running) < self.parallel and self.may_run():
-            item = self.lanes.take(time.time())
+            item = self.lanes.take(time.monotonic())
             if item is None:
                 break
             task = asyncio.get_running_loop().create_task(self._run(item))
@@ -75,7 +84,7 @@ class Target(ABC):
         return True
 
     def next_time(self) -> float | None:
-        """When something that waits for a time may go on."""
+        """When something that waits for a time may go on, by the monotonic clock."""
         return self.lanes.next_time()
 
     def _set_timer(self) -> None:
@@ -83,7 +92,7 @@ class Target(ABC):
             self._timer.cancel()
             self._timer = None
         if (moment := self.next_time()) is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, moment - time.time()) + 0.001, self.pump)
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, moment - time.monotonic()) + 0.001, self.pump)
 
     def _ran(self, task: asyncio.Task[None]) -> None:
         self.running.discard(task)
@@ -92,25 +101,29 @@ class Target(ABC):
         self.pump()
 
     async def _run(self, item: Item) -> None:
+        try:
+            await self.surely(lambda: self.handle(item))
+        except (NotFound, SealBroken) as error:
+            log.error("a message cannot be read", target=self.name, message=item.message, reason=str(error))
+            await self.hold(item, error)
+
+    async def surely(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Does what has to be done until it is: on a full disk nothing is lost, everything waits."""
         while True:
             try:
-                await self.handle(item)
-                return
+                return await act()
             except StoreFull:
-                await asyncio.sleep(1.0)  # the disk is full: nothing is lost, everything waits
-            except NotFound as error:
-                log.error("a message cannot be read", target=self.name, message=item.message, reason=str(error))
-                self.lanes.hold(item)
-                return
+                await asyncio.sleep(WAIT_FOR_SPACE)
 
     async def commit_surely(self, write: Write) -> None:
-        """Commits what has happened already: on a full disk it waits for space, for it cannot be undone."""
-        while True:
-            try:
-                await self.journal.commit(write)
-                return
-            except StoreFull:
-                await asyncio.sleep(1.0)
+        """Commits what has happened already and cannot be undone."""
+        await self.surely(lambda: self.journal.commit(write))
+
+    async def hold(self, item: Item, error: HubError) -> None:
+        """The message and its lane wait for a person."""
+        mark = Mark(item.id, "held", time.time_ns() // 1000, item.attempts, reason=str(error))
+        await self.commit_surely(Write(marks=[mark]))
+        self.lanes.hold(item)
 
     @abstractmethod
     async def handle(self, item: Item) -> None:
@@ -136,7 +149,14 @@ class Target(ABC):
         self.pump()
 
 
+def being_cancelled() -> bool:
+    """True when this task is to end; false when a plugin raised CancelledError of its own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _item(row: OpenWork) -> Item:
+    left = min(row.next_at / 1_000_000 - time.time(), LONGEST_WAIT)
     return Item(
         row.id,
         row.seq,
@@ -144,7 +164,7 @@ def _item(row: OpenWork) -> Item:
         (row.lane, *row.also),
         row.generation,
         row.attempts,
-        row.next_at / 1_000_000,
+        time.monotonic() + left if left > 0 else 0.0,
         row.step,
         row.origin,
         row.config,

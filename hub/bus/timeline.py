@@ -8,9 +8,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from hub.bus.core import Core
+from hub.bus.filing import SECRET_KINDS
 from hub.errors import NotFound
 from hub.units import from_micros, iso
 
+MASK = "****"
+"""Stands for what a look without `--phi` does not show."""
 MOST_MESSAGES = 5000
 _KINDS = ("appointment", "placer", "control", "patient", "member", "trace")
 _ENDS = {
@@ -43,22 +46,37 @@ class Timeline:
         reader = self._core.reader
         row = await reader.message(params.id)
         if row is not None:
-            return {"entries": await self._entries([r.seq for r in await self._family(row)]), "matches": []}
-        kinds = [
-            kind for kind in _KINDS if await reader.seqs_with_key([kind], [self._core.filing.value(kind, params.id)], limit=1)
-        ]
-        if not kinds:
-            raise NotFound(f"nothing is known under {params.id!r}: no message, control id, patient or appointment")
-        seqs = await reader.seqs_with_key(kinds[:1], [self._core.filing.value(kinds[0], params.id)], limit=MOST_MESSAGES)
-        if kinds[0] == "control" and len(seqs) > 1:
+            return {"entries": await self._entries(await self._family(row), params.phi), "matches": []}
+        found = await self._known_under(params.id)
+        if not found:
+            raise NotFound("nothing is known under this id: no message, control id, patient or appointment")
+        seqs = sorted({seq for of_kind in found.values() for seq in of_kind})
+        one_story = any(len(of_kind) == len(seqs) for kind, of_kind in found.items() if kind != "control")
+        if len(seqs) > 1 and not one_story:
             return {"entries": [], "matches": [_match(r) for r in await reader.messages_by_seq(seqs)]}
-        if kinds[0] == "control":
-            rows = await reader.messages_by_seq(seqs)
-            seqs = [r.seq for r in await self._family(rows[0])]
-        return {"entries": await self._entries(seqs), "matches": []}
+        if not one_story:
+            [row] = await reader.messages_by_seq(seqs)
+            seqs = await self._family(row)
+        return {"entries": await self._entries(seqs, params.phi), "matches": []}
 
-    async def _family(self, row: Any) -> list[Any]:
-        """A message with those it was made of and those made of it."""
+    async def is_no_patient(self, id: str) -> bool:
+        """True when the id is surely no patient's: that of a message, an appointment or a control id and nothing else."""
+        if await self._core.reader.message(id) is not None:
+            return True
+        found = await self._known_under(id)
+        return bool(found) and not SECRET_KINDS & found.keys()
+
+    async def _known_under(self, id: str) -> dict[str, list[int]]:
+        """The seqs of the messages that have the id, by the kind of id it is there."""
+        found = {}
+        for kind in _KINDS:
+            seqs = await self._core.reader.seqs_with_key([kind], [self._core.filing.value(kind, id)], limit=MOST_MESSAGES)
+            if seqs:
+                found[kind] = seqs
+        return found
+
+    async def _family(self, row: Any) -> list[int]:
+        """The seqs of a message, of those it was made of and those made of it."""
         top = row
         while top.parent is not None and (parent := await self._core.reader.message(top.parent)) is not None:
             top = parent
@@ -67,9 +85,9 @@ class Timeline:
             children = await self._core.reader.children(generation)
             found += children
             generation = [child.id for child in children]
-        return found
+        return [message.seq for message in found]
 
-    async def _entries(self, seqs: Sequence[int]) -> list[dict[str, Any]]:
+    async def _entries(self, seqs: Sequence[int], phi: bool) -> list[dict[str, Any]]:
         reader = self._core.reader
         rows = {row.seq: row for row in await reader.messages_by_seq(seqs)}
         works = await reader.works_of(seqs)
@@ -86,7 +104,8 @@ class Timeline:
         for attempt in await reader.attempts_of(list(by_work)):
             add(rows[by_work[attempt.work].seq], attempt.at, 1, "failed", f"Attempt {attempt.number}: {attempt.text}")
         for note in await reader.notes_of(seqs):
-            add(rows[note.seq], note.at, 2, note.what, self._core.bodies.note_text(note.what, note.text))
+            text = self._core.bodies.note_text(note.seq, note.what, note.text)
+            add(rows[note.seq], note.at, 2, note.what, text if phi else MASK)
         for work in works:
             if work.state in _ENDS:
                 add(rows[work.seq], work.at, 3, _ENDS[work.state], _ending(work))

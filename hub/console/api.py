@@ -68,7 +68,7 @@ async def _params(request: Request) -> dict[str, Any]:
             raise Refused("the request is too long", code="CLI-004")
     try:
         params = json.loads(body or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refused("the parameters are no JSON", code="CLI-004") from None
     if not isinstance(params, dict):
         raise Refused("the parameters are no JSON object", code="CLI-004")

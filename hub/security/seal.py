@@ -99,7 +99,7 @@ class Seal:
                 self._keys[number] = AESGCM(self._wrapping.decrypt(blob[:12], blob[12:], b"data_key|%d" % number))
             except InvalidTag:
                 raise SealBroken("the store was made with another key; put the right key file back") from None
-        self._current = max(self._keys, default=0)
+        self._day = 0
 
     def missing_days(self, now: datetime) -> list[int]:
         """Today and tomorrow, as far as there is no data key for them yet."""

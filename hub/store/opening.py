@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from hub.errors import Refused, StoreError
 from hub.paths import store_file
 from hub.store.reader import Reader
@@ -94,11 +96,12 @@ def open_store(url: str, folder: Path, seal: Sealer, *, readers: int = 4) -> Sto
     try:
         _prepare(path, seal)
         files = path.with_name(path.name + ".files")
-        files.mkdir(exist_ok=True)
+        files.mkdir(mode=0o700, exist_ok=True)
         return Store(path, lock, SqliteWriter(path), Reader(path, readers), files)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, SQLAlchemyError) as error:
         lock.release()
-        raise StoreError(f"the store {path} cannot be opened: {error}", code="STO-001") from error
+        reason = getattr(error, "orig", None) or error
+        raise StoreError(f"the store {path} cannot be opened: {reason}", code="STO-001") from error
     except BaseException:
         lock.release()
         raise

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
     Select,
@@ -22,10 +23,27 @@ from sqlalchemy import (
     literal as sql_literal,
     or_,
     select,
+    text,
+    true,
+    union_all,
 )
 
 from hub.store.rows import OPEN_STATES, OpenWork
-from hub.store.schema import attempt, audit, counter, due, message, message_key, note, record, record_key, work, work_lane
+from hub.store.schema import (
+    NOT_DONE,
+    OPEN,
+    attempt,
+    audit,
+    counter,
+    due,
+    message,
+    message_key,
+    note,
+    record,
+    record_key,
+    work,
+    work_lane,
+)
 
 T = TypeVar("T")
 _WORST = ("quarantined", "unknown", "held", "working", "waiting", "parked", "skipped", "delivered")
@@ -96,11 +114,9 @@ class Reader:
 
     async def open_targets(self) -> list[tuple[str, str, str, int]]:
         """Target, step, configuration and count of open and parked work: what a start has to find a home for."""
-        query = (
-            select(work.c.target, work.c.step, work.c.config, func.count())
-            .where(work.c.state.in_((*OPEN_STATES, "parked")))
-            .group_by(work.c.target, work.c.step, work.c.config)
-        )
+        columns = select(work.c.target, work.c.step, work.c.config)
+        found = union_all(columns.where(text(OPEN)), columns.where(text(NOT_DONE), work.c.state == "parked")).subquery()
+        query = select(*found.c, func.count()).group_by(*found.c)
         return [tuple(row) for row in await self.rows(query)]
 
     async def backlog(self) -> list[Row[Any]]:
@@ -108,7 +124,7 @@ class Reader:
         held = func.sum(case((work.c.state == "held", 1), else_=0))
         query = (
             select(work.c.target, func.count().label("waiting"), func.min(work.c.at).label("oldest"), held.label("held"))
-            .where(work.c.state.in_(OPEN_STATES))
+            .where(text(OPEN))
             .group_by(work.c.target)
         )
         return await self.rows(query)
@@ -123,11 +139,11 @@ class Reader:
         return await self.rows(select(attempt).where(attempt.c.work.in_(works)).order_by(attempt.c.work, attempt.c.number))
 
     async def last_error(self, target: str) -> Row[Any] | None:
-        """The newest failed attempt among the open and stuck work of a target."""
+        """The newest failed attempt among the open work of a target."""
         query = (
             select(attempt.c.at, attempt.c.text)
             .join(work, work.c.id == attempt.c.work)
-            .where(work.c.target == target, work.c.state.in_((*OPEN_STATES, "quarantined", "unknown")))
+            .where(work.c.target == target, text(f"work.{OPEN}"))
             .order_by(attempt.c.at.desc())
             .limit(1)
         )
@@ -147,7 +163,7 @@ class Reader:
     async def list_messages(self, wanted: MessageFilter) -> list[Row[Any]]:
         """Newest first.  Every condition has an index."""
         query = select(message).order_by(message.c.seq.desc()).limit(wanted.limit)
-        conditions = []
+        conditions: list[ColumnElement[bool]] = [true()]
         if wanted.connection is not None:
             conditions.append(message.c.connection == wanted.connection)
         if wanted.type is not None:
@@ -237,7 +253,7 @@ def state_of(own: str | None, works: Sequence[Row[Any]]) -> str:
 def _open_work() -> Select[Any]:
     columns = (work.c.id, work.c.seq, message.c.id.label("message"), work.c.lane, work.c.also, work.c.generation, work.c.state)
     rest = (work.c.attempts, work.c.next_at, work.c.step, work.c.origin, work.c.config)
-    return select(*columns, *rest).join(message, message.c.seq == work.c.seq).where(work.c.state.in_(OPEN_STATES))
+    return select(*columns, *rest).join(message, message.c.seq == work.c.seq).where(text(f"work.{OPEN}"))
 
 
 def _as_open_work(row: Row[Any]) -> OpenWork:
@@ -271,12 +287,20 @@ def _first_seq_since(moment: int) -> Any:
     return func.coalesce(select(func.min(message.c.seq)).where(message.c.at >= moment).scalar_subquery(), sql_literal(1 << 62))
 
 
-def _has_state(state: str) -> Any:
-    of_message = work.c.seq == message.c.seq
-    if state in ("refused", "skipped"):
-        skipped = exists().where(of_message, work.c.state == state) if state == "skipped" else sql_literal(False)
-        return or_(message.c.state == state, skipped)
+def _has_state(state: str) -> ColumnElement[bool]:
+    """True for messages that `state_of` gives this state: that of the newest work for each target, the worst counts."""
     if state == "delivered":
-        open_work = exists().where(of_message, work.c.state != "delivered")
-        return and_(message.c.state.is_(None), ~open_work)
-    return message.c.seq.in_(select(work.c.seq).where(work.c.state == state))
+        return and_(message.c.state.is_(None), ~_has_newest_work(work.c.state != "delivered"))
+    worse = _WORST[: _WORST.index(state)] if state in _WORST else ()
+    index = text(f"work.{OPEN}" if state in OPEN_STATES else f"work.{NOT_DONE}")
+    candidates = select(work.c.seq).where(index, work.c.state == state)
+    found = and_(message.c.seq.in_(candidates), _has_newest_work(work.c.state == state))
+    if worse:
+        found = and_(found, ~_has_newest_work(work.c.state.in_(worse)))
+    return or_(message.c.state == state, found) if state in ("refused", "skipped") else found
+
+
+def _has_newest_work(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    newer = work.alias("newer")
+    is_newest = ~exists().where(newer.c.seq == work.c.seq, newer.c.target == work.c.target, newer.c.id > work.c.id)
+    return exists().where(work.c.seq == message.c.seq, condition, is_newest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 OPEN_STATES = ("waiting", "working", "held")
+"""Work that a lane has."""
 STATES = ("waiting", "working", "parked", "held", "delivered", "skipped", "unknown", "quarantined", "refused")
 
 
@@ -55,6 +56,8 @@ class NewMessage:
     """Given by the writer."""
     duplicate: bool = False
     """Set by the writer: the same content came before under this control id."""
+    known: bool = False
+    """Set by the writer: it was kept before under this id, and that is what counts."""
 
 
 @dataclass(slots=True)
@@ -71,16 +74,19 @@ class Mark:
     asks: int = 0
     step: str | None = None
     """None leaves it."""
+    generation: int | None = None
+    """None leaves it."""
 
 
 @dataclass(slots=True)
 class Answered:
-    """One question of a parked work was answered (or failed, with a reason)."""
+    """One question of a parked work was answered, or failed with a reason.
+
+    After the last question the work is delivered, or quarantined when any of them failed.
+    """
 
     work: int
     at: int
-    state: str = "delivered"
-    """What the work becomes when it was the last question."""
     reason: str | None = None
 
 
@@ -93,11 +99,14 @@ class Attempt:
     at: int
     code: str
     text: str
+    """In the hub's own words, which name no patient."""
+    reply: bytes | None = None
+    """In the partner's words, sealed."""
 
 
 @dataclass(slots=True)
 class Note:
-    """A line of the timeline; `seq` 0 is that of the first message of the same write."""
+    """A line of the timeline."""
 
     seq: int
     at: int
@@ -161,6 +170,8 @@ class Write:
     audit: list[AuditRow] = field(default_factory=list)
     counters: list[tuple[str, int]] = field(default_factory=list)
     """Durable counters and the value they are raised to."""
+    unseen: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Key and digest of sightings that no longer count: the sender was told no."""
     data_keys: list[tuple[int, bytes]] = field(default_factory=list)
     error: BaseException | None = None
     """Set by the writer when this set alone failed."""

@@ -38,6 +38,7 @@ message = Table(
     Index("message_type", "type", "seq"),
     Index("message_parent", "parent", sqlite_where=text("parent IS NOT NULL"), postgresql_where=text("parent IS NOT NULL")),
     Index("message_at", "at"),
+    Index("message_state", "state", "seq", sqlite_where=text("state IS NOT NULL"), postgresql_where=text("state IS NOT NULL")),
 )
 
 message_key = Table(
@@ -46,11 +47,14 @@ message_key = Table(
     Column("kind", String, primary_key=True),
     Column("value", String, primary_key=True),
     Column("seq", BigInteger, primary_key=True),
+    Index("message_key_seq", "seq"),
     sqlite_with_rowid=False,
 )
 
-_OPEN = "state IN ('waiting', 'working', 'held')"
-_STUCK = "state NOT IN ('waiting', 'delivered', 'skipped')"
+OPEN = "state IN ('waiting', 'working', 'held')"
+"""Work that a lane has.  Queries say it in these words: only then do both databases use the partial indexes."""
+NOT_DONE = "state NOT IN ('waiting', 'delivered')"
+"""Work that is listed by its state."""
 
 work = Table(
     "work",
@@ -72,9 +76,9 @@ work = Table(
     Column("answer", String),
     Column("at", BigInteger, nullable=False),
     Index("work_seq", "seq"),
-    Index("work_open", "target", "id", sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
-    Index("work_by_lane", "target", "lane", "id", sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
-    Index("work_stuck", "state", "id", sqlite_where=text(_STUCK), postgresql_where=text(_STUCK)),
+    Index("work_open", "target", "id", sqlite_where=text(OPEN), postgresql_where=text(OPEN)),
+    Index("work_by_lane", "target", "lane", "id", sqlite_where=text(OPEN), postgresql_where=text(OPEN)),
+    Index("work_not_done", "state", "id", sqlite_where=text(NOT_DONE), postgresql_where=text(NOT_DONE)),
 )
 
 work_lane = Table(  # the further lanes of a merge, so that they can be looked up too
@@ -93,7 +97,8 @@ attempt = Table(
     Column("number", Integer, primary_key=True),
     Column("at", BigInteger, nullable=False),
     Column("code", String, nullable=False),
-    Column("text", Text, nullable=False),
+    Column("text", Text, nullable=False),  # in our own words
+    Column("reply", LargeBinary),  # the partner's words, sealed
     sqlite_with_rowid=False,
 )
 
@@ -112,7 +117,7 @@ seen = Table(
     "seen",
     metadata,
     Column("key", LargeBinary, primary_key=True),
-    Column("digest", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, primary_key=True),
     Column("seq", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
     Index("seen_at", "at"),

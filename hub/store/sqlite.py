@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hub.errors import Conflict, StoreBroken, StoreError, StoreFull
+from hub.errors import Conflict, StoreBroken, StoreError, StoreFull, Unkept
 from hub.store.rows import AuditRow, DueRow, Mark, NewMessage, NewWork, RecordRow, Write
 
 OLDEST_SQLITE = (3, 35, 0)
@@ -39,8 +39,6 @@ class SqliteWriter:
         self.chain: bytes = (self.connection.execute("SELECT chain FROM audit ORDER BY seq DESC LIMIT 1").fetchone() or [b""])[
             0
         ]
-        self._fresh: dict[bytes, tuple[bytes, int, int]] = {}
-        """What this group has put into `seen`."""
 
     def _top(self, query: str) -> int:
         return int(self.connection.execute(query).fetchone()[0] or 0)
@@ -53,7 +51,6 @@ class SqliteWriter:
         the group is kept, and StoreFull or StoreBroken is raised.
         """
         before = self.seq, self.work, self.chain
-        self._fresh.clear()
         try:
             self.connection.execute("BEGIN IMMEDIATE")
             for write in writes:
@@ -72,7 +69,7 @@ class SqliteWriter:
     def _apply_one_by_one(self, writes: Sequence[Write], error: Exception) -> None:
         """One write of the group cannot be kept: find it, so that the others are."""
         if len(writes) == 1:
-            writes[0].error = StoreError(f"this cannot be kept ({type(error).__name__})", code="STO-010")
+            writes[0].error = Unkept(f"this cannot be kept ({type(error).__name__})")
             return
         for write in writes:
             self.apply([write])
@@ -103,21 +100,22 @@ class SqliteWriter:
         self._marks(write.marks)
         run = self.connection.execute
         for answered in write.answered:
-            run(_ANSWERED, (answered.state, answered.reason, answered.at, answered.work))
+            run(_ANSWERED, (answered.work, answered.reason, answered.at))
         for attempt in write.attempts:
             run(
-                "INSERT OR REPLACE INTO attempt VALUES (?,?,?,?,?)",
-                (attempt.work, attempt.number, attempt.at, attempt.code, attempt.text),
+                "INSERT OR REPLACE INTO attempt VALUES (?,?,?,?,?,?)",
+                (attempt.work, attempt.number, attempt.at, attempt.code, attempt.text, attempt.reply),
             )
         for note in write.notes:
-            seq = note.seq or (write.messages[0].seq if write.messages else 0)
-            run("INSERT INTO note (seq, at, what, text) VALUES (?,?,?,?)", (seq, note.at, note.what, note.text))
+            run("INSERT INTO note (seq, at, what, text) VALUES (?,?,?,?)", (note.seq, note.at, note.what, note.text))
         if write.keys:
             self.connection.executemany("INSERT OR IGNORE INTO message_key (seq, kind, value) VALUES (?,?,?)", write.keys)
         for due in write.due:
             self._due(due)
         for counter, value in write.counters:
             run("INSERT INTO counter VALUES (?1,?2) ON CONFLICT (name) DO UPDATE SET value = max(value, ?2)", (counter, value))
+        for key, digest in write.unseen:
+            run("DELETE FROM seen WHERE key = ? AND digest = ?", (key, digest))
         for number, wrapped in write.data_keys:
             run("INSERT OR IGNORE INTO data_key VALUES (?,?)", (number, wrapped))
         for audit in write.audit:
@@ -141,7 +139,6 @@ class SqliteWriter:
         if message.keys:
             self.connection.executemany(_KEY, [(kind, value, seq) for kind, value in message.keys])
         if message.seen_key is not None:
-            self._fresh[message.seen_key] = (message.digest, seq, message.at)
             self.connection.execute(
                 "INSERT OR REPLACE INTO seen VALUES (?,?,?,?)", (message.seen_key, message.digest, seq, message.at)
             )
@@ -150,20 +147,21 @@ class SqliteWriter:
 
     def _known_message(self, message: NewMessage) -> None:
         """The same message under its deterministic id (a replay that keeps ids): it is not kept twice, its work is done."""
+        message.known = True
         message.seq = self.connection.execute("SELECT seq FROM message WHERE id = ?", (message.id,)).fetchone()[0]
         for work in message.works:
             self._work(work, message.seq, message.at)
 
     def _is_duplicate(self, message: NewMessage, key: bytes) -> bool:
-        found = (
-            self._fresh.get(key) or self.connection.execute("SELECT digest, seq, at FROM seen WHERE key = ?", (key,)).fetchone()
-        )
-        if found is None or found[2] < message.forget_before:
-            return False
-        if found[0] == message.digest:
-            message.duplicate, message.seq = True, found[1]
-            return True
-        message.flag = "reused control id"
+        sightings = self.connection.execute(
+            "SELECT digest, seq FROM seen WHERE key = ? AND at >= ?", (key, message.forget_before)
+        ).fetchall()
+        for digest, seq in sightings:
+            if digest == message.digest:
+                message.duplicate, message.seq = True, seq
+                return True
+        if sightings:
+            message.flag = "reused control id"
         return False
 
     def _work(self, work: NewWork, seq: int, at: int) -> None:
@@ -191,7 +189,7 @@ class SqliteWriter:
             self.connection.execute("INSERT INTO work_lane VALUES (?,?,?)", (work.target, lane, work.id))
 
     def _marks(self, marks: Iterable[Mark]) -> None:
-        rows = [(m.state, m.attempts, m.next_at, m.reason, m.answer, m.asks, m.step, m.at, m.work) for m in marks]
+        rows = [(m.state, m.attempts, m.next_at, m.reason, m.answer, m.asks, m.step, m.at, m.work, m.generation) for m in marks]
         if rows:
             self.connection.executemany(_MARK, rows)
 
@@ -245,11 +243,12 @@ _WORK = """
 """
 _MARK = """
     UPDATE work SET state=?1, attempts=?2, next_at=?3, reason=?4, answer=coalesce(?5, answer), asks=?6, step=coalesce(?7, step),
-        at=?8 WHERE id=?9
+        at=?8, generation=coalesce(?10, generation) WHERE id=?9
 """
 _ANSWERED = """
-    UPDATE work SET asks = asks - 1, state = CASE WHEN asks <= 1 THEN ?1 ELSE state END, reason = coalesce(?2, reason), at = ?3
-    WHERE id = ?4 AND state = 'parked'
+    UPDATE work SET asks = asks - 1, at = ?3, reason = coalesce(?2, reason),
+        state = CASE WHEN asks > 1 THEN state WHEN coalesce(?2, reason) IS NULL THEN 'delivered' ELSE 'quarantined' END
+    WHERE id = ?1 AND state = 'parked'
 """
 
 

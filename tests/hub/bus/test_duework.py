@@ -252,7 +252,7 @@ import structlog
 from datetime import UTC, datetime, timedelta
 import hub.scheduler
 hub.scheduler.AT_LEAST_EVERY = 0.2
-from hub.errors import StoreFull
+from hub.bus.hub import Hub
 from hub.clinic import load_clinic
 from hub.errors import ConnectionDown
 from hub.step import Due

@@ -48,6 +48,7 @@ def messages() -> None:
     op.create_index("message_type", "message", ["type", "seq"])
     op.create_index("message_parent", "message", ["parent"], **partial("parent IS NOT NULL"))
     op.create_index("message_at", "message", ["at"])
+    op.create_index("message_state", "message", ["state", "seq"], **partial("state IS NOT NULL"))
     op.create_table(
         "message_key",
         sa.Column("kind", sa.String, primary_key=True),
@@ -55,6 +56,7 @@ def messages() -> None:
         sa.Column("seq", sa.BigInteger, primary_key=True),
         sqlite_with_rowid=False,
     )
+    op.create_index("message_key_seq", "message_key", ["seq"])
     op.create_table(
         "note",
         sa.Column("id", big(), primary_key=True),
@@ -67,7 +69,7 @@ def messages() -> None:
     op.create_table(
         "seen",
         sa.Column("key", sa.LargeBinary, primary_key=True),
-        sa.Column("digest", sa.LargeBinary, nullable=False),
+        sa.Column("digest", sa.LargeBinary, primary_key=True),
         sa.Column("seq", sa.BigInteger, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
         sqlite_with_rowid=False,
@@ -99,7 +101,7 @@ def works() -> None:
     op.create_index("work_seq", "work", ["seq"])
     op.create_index("work_open", "work", ["target", "id"], **partial(unfinished))
     op.create_index("work_by_lane", "work", ["target", "lane", "id"], **partial(unfinished))
-    op.create_index("work_stuck", "work", ["state", "id"], **partial("state NOT IN ('waiting', 'delivered', 'skipped')"))
+    op.create_index("work_not_done", "work", ["state", "id"], **partial("state NOT IN ('waiting', 'delivered')"))
     op.create_table(
         "work_lane",
         sa.Column("target", sa.String, primary_key=True),
@@ -114,6 +116,7 @@ def works() -> None:
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("code", sa.String, nullable=False),
         sa.Column("text", sa.Text, nullable=False),
+        sa.Column("reply", sa.LargeBinary),
         sqlite_with_rowid=False,
     )
 
