@@ -94,16 +94,18 @@ def clinic_file() -> str:
 
 
 def transforms(registry: Registry) -> str:
-    rules = inspect.getdoc(sys.modules["hub.mapping.rules"]) or ""
+    files, rules = (inspect.getdoc(sys.modules[f"hub.mapping.{name}"]) or "" for name in ("files", "rules"))
     rows = [
         ("default PATH", "another path, text in quotes, or `header NAME`, when the value is empty"),
+        ("else RULE", "another rule, from its path on, when the one before it gave nothing"),
         ("required", "rejects the message when the value is empty"),
         ("table NAME", "looks the value up; `unknown=reject` (default), `unknown=keep`, `unknown=worklist`"),
         ("join TEXT", "makes one text of several values"),
         *((t.name + _arguments(t.arguments), t.summary) for t in registry.catalogue.transforms.values()),
     ]
     table = "\n".join(f"| `{name}` | {text} |" for name, text in sorted(rows))
-    return f"{NOTE}\n# Mapping rules\n\n{rules}\n\n## Transforms\n\n| transform | does |\n|---|---|\n{table}\n"
+    table = f"## Transforms\n\n| transform | does |\n|---|---|\n{table}"
+    return f"{NOTE}\n# Mappings\n\n## Files\n\n{files}\n\n## Rules\n\n{rules}\n\n{table}\n"
 
 
 def _arguments(counts: tuple[int, int]) -> str:

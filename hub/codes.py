@@ -158,11 +158,11 @@ CODES: dict[str, tuple[str, str]] = {
     "MAP-017": ("A rule is not written as one.", "Write a path with transforms, or `each` with `fields`."),
     "MAP-018": ("A rule cannot be understood.", "The text says where; docs/reference lists the transforms."),
     "MAP-019": ("A rule has a path that is none.", "Write PID-5.1 for HL7, patient.name.family for records."),
+    "MAP-020": ("A case file has the wrong shape.", "It is a list of cases, each with case, given and expect or rejected."),
     "MAP-021": (
         "The filter of a list in a mapping has the wrong shape.",
         "Write paths with the values they may have, `not:` negates.",
     ),
-    "MAP-020": ("A case file has the wrong shape.", "It is a list of cases, each with case, given and expect or rejected."),
     "MSG-001": (
         "A partner refused a message.",
         "Read the answer; correct what it names and replay, or change the connection's policy.",

@@ -64,6 +64,10 @@ class Format(ABC):
     def path_error(self, path: str) -> str | None:
         """What is wrong with a path, or None."""
 
+    def path_error_within(self, path: str, scope: str | None) -> str | None:  # noqa: ARG002 - most read alike everywhere
+        """What is wrong with a path in an `each` over a scope (None: in none), or None."""
+        return self.path_error(path)
+
     def scope_error(self, scope: str) -> str | None:
         """What is wrong with the scope of an `each`, or None."""
         return self.path_error(scope)

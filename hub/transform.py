@@ -24,7 +24,8 @@ class Transform:
     """One transform: `PID-7 | date`.
 
     `run(value, arguments, context)` gets the value so far (None when empty) and returns the next one.  It raises
-    ValueError, worded without the value, when it cannot.
+    ValueError, worded without the value, when it cannot.  An argument in braces is a path: `plus {SCH-9} {SCH-10}`; what
+    stands there is the argument, empty when nothing does.
     """
 
     name: str
@@ -34,3 +35,9 @@ class Transform:
     on_empty: bool = False
     """True when it also wants empty values (`default`, `required`); others are skipped for them."""
     summary: str = ""
+    takes: type = str
+    """What it works on; a message is rejected when something else comes through the pipe."""
+    whole: bool = False
+    """True when it wants all values of a `[*]` at once, as a list, and gives one."""
+    check: Callable[[Sequence[str]], None] | None = None
+    """Looks at the arguments before anything runs, and raises ValueError when it cannot work with them."""

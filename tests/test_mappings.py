@@ -91,6 +91,8 @@ def without_one(data: dict[str, Any], key: tuple[str, ...]) -> Iterator[Mutant]:
         if len(fields) > 1:
             yield ".".join(here), changed(data, here, None)
         if isinstance(rule, dict):
+            if "when" in rule:
+                yield f"{'.'.join(here)}: when", changed(data, (*here, "when"), None)
             yield from without_one(data, (*here, "fields"))
             continue
         parts = [part.strip() for part in rule.split("|")]

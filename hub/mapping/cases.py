@@ -66,6 +66,8 @@ def run_cases(mapping: Mapping) -> tuple[list[CaseResult], list[Problem]]:
         return [missing], []
     document = load_file(path)
     data = document.data
+    if data is None and document.problems.found:
+        return [], document.problems.sorted()
     if not isinstance(data, list) or not data or not all(isinstance(case, dict) for case in data):
         document.report("MAP-020", (), "a case file is a list of cases")
         return [], document.problems.sorted()
@@ -93,14 +95,19 @@ def _run(mapping: Mapping, document: Document, index: int, case: dict[str, Any])
     except MessageUnusable as error:
         _compare_rejection(result, case, str(error))
         return result
-    except (HubError, ValidationError, KeyError, ValueError) as error:
-        result.differences.append(f"could not be run: {error}")
+    except Exception as error:  # whatever a transform or a format of others does: the case fails, and the next one runs
+        result.differences.append(f"could not be run: {_in_words(error)}")
         return result
     if "rejected" in case:
         result.differences.append(f"expected a rejection ({case['rejected']}), but it was accepted")
     elif "expect" in case:
         _compare(result, case["expect"], found)
     return result
+
+
+def _in_words(error: Exception) -> str:
+    known = isinstance(error, HubError | ValidationError | ValueError)
+    return str(error) if known else f"{type(error).__name__}: {error}"
 
 
 async def _results(mapping: Mapping, case: dict[str, Any]) -> list[Any]:
@@ -115,7 +122,10 @@ async def _results(mapping: Mapping, case: dict[str, Any]) -> list[Any]:
 
 
 def _message(mapping: Mapping, case: dict[str, Any]) -> Message:
-    given, headers = case.get("given"), {str(k): str(v) for k, v in (case.get("headers") or {}).items()}
+    given, headers = case.get("given"), case.get("headers") or {}
+    if not isinstance(headers, dict):
+        raise ValueError("`headers` are names with their values")
+    headers = {str(name): str(value) for name, value in headers.items()}
     if mapping.source_model is not None:
         return Message(mapping.source_model.model_validate(given), mapping.source, headers=headers)
     text = str(given)
@@ -198,6 +208,8 @@ def flatten(value: Any, prefix: str = "") -> dict[str, str]:
     """Fields by dotted path, as text; lists by position from 1."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json", exclude_unset=True)
+    if value in ([], {}):
+        return {prefix.rstrip("."): "nothing in it"} if prefix else {}
     if isinstance(value, dict):
         return {k: v for name, inner in value.items() for k, v in flatten(inner, f"{prefix}{name}.").items()}
     if isinstance(value, list):

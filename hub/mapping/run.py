@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from hub.errors import MessageUnusable
 from hub.format import Fields
 from hub.formats.dotted import DottedFields
-from hub.mapping.files import Block, Mapping
-from hub.mapping.rules import NULL, Notes
+from hub.mapping.files import Block, Mapping, Repeated
+from hub.mapping.rules import NULL, Notes, is_empty
 from hub.message import Message
 from hub.records import Record
 from hub.transform import TransformContext
@@ -68,18 +68,22 @@ def _nested(block: Block, fields: Fields, context: TransformContext, notes: Note
         value = rule.value(fields, context, notes)
         if value is not None:
             _put(values, target, None if value == NULL else value)
-    for target, (scope, inner) in block.blocks.items():
-        first = next(iter([*inner.rules, *inner.blocks])).split(".")[0]
-        items = [_nested(inner, group, context, notes) for group in fields.each(scope)]
-        items = [item for item in items if item.get(first) is not None]
-        if items:
+    for target, repeated in block.lists.items():
+        if items := _items(repeated, fields, context, notes):
             _put(values, target, items)
     return values
 
 
+def _items(repeated: Repeated, fields: Fields, context: TransformContext, notes: Notes) -> list[dict[str, Any]]:
+    """One item for each group that the filter lets through, that says something, and that has what an item needs."""
+    groups = (group for group in fields.each(repeated.scope) if repeated.when.holds(group.get))
+    items = (_nested(repeated.block, group, context, notes) for group in groups if repeated.block.is_said(group))
+    return [item for item in items if all(item.get(name) is not None for name in repeated.required)]
+
+
 def _flat(block: Block, fields: Fields, context: TransformContext, notes: Notes) -> dict[str, Any]:
     values = {target: rule.value(fields, context, notes) for target, rule in block.rules.items()}
-    return {target: value for target, value in values.items() if value is not None and value != NULL}
+    return {target: value for target, value in values.items() if not is_empty(value)}
 
 
 def _put(values: dict[str, Any], target: str, value: Any) -> None:

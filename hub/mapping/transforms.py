@@ -7,24 +7,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta, timezone
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, date, datetime, timedelta, timezone
 
 from hub.transform import Transform, TransformContext
 
-_TIMESTAMP = re.compile(r"(\d{4})(\d{2})(\d{2})(?:(\d{2})(\d{2})?(\d{2})?(?:\.\d+)?)?([+-]\d{4})?")
-_ISO_TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T.*")
+_TIMESTAMP = re.compile(r"(\d{4})(\d{2})(\d{2})(?:(\d{2})(\d{2})?(\d{2})?(?:\.\d+)?)?([+-]\d{4})?", re.ASCII)
+_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T.*)?", re.ASCII)
+_AMOUNT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
+_WHOLE = re.compile(r"\s*[+-]?\d{1,18}\s*", re.ASCII)
+_LENGTH = re.compile(r"\d{1,9}(\.\d+)?", re.ASCII)
+_UNITS = {
+    **dict.fromkeys(("S", "SEC"), timedelta(seconds=1)),
+    **dict.fromkeys(("MIN", "MINUTE", "MINUTES"), timedelta(minutes=1)),
+    **dict.fromkeys(("H", "HR", "HOUR", "HOURS"), timedelta(hours=1)),
+}
+"""Units of time as senders write them into SCH-10."""
 
 
 def _date(value: str, _: Sequence[str], __: TransformContext) -> date:
     text = value.strip()
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}(T.*)?", text):
-        return date.fromisoformat(text[:10])
-    match = _TIMESTAMP.match(text)
-    if not match:
+    match = _TIMESTAMP.fullmatch(text)
+    if not match and not _ISO_DATE.fullmatch(text):
         raise ValueError("is no date (expected YYYYMMDD)")
     try:
-        return date(int(match[1]), int(match[2]), int(match[3]))
+        return date(int(match[1]), int(match[2]), int(match[3])) if match else date.fromisoformat(text[:10])
     except ValueError:
         raise ValueError("is no date of the calendar (expected YYYYMMDD)") from None
 
@@ -33,7 +39,7 @@ def _datetime(value: str, _: Sequence[str], context: TransformContext) -> dateti
     """A time without an offset is local to the site of its connection (hl7.md 3.2)."""
     text = value.strip()
     try:
-        if _ISO_TIMESTAMP.fullmatch(text):
+        if text[10:11] == "T" and _ISO_DATE.fullmatch(text):
             moment = datetime.fromisoformat(text)
             return moment if moment.tzinfo else moment.replace(tzinfo=context.zone)
         match = _TIMESTAMP.fullmatch(text)
@@ -63,16 +69,14 @@ def _digits(value: str, _: Sequence[str], __: TransformContext) -> str:
 
 
 def _number(value: str, _: Sequence[str], __: TransformContext) -> int:
-    if not re.fullmatch(r"\s*[+-]?\d+\s*", value):
+    if not _WHOLE.fullmatch(value):
         raise ValueError("is no whole number")
     return int(value)
 
 
 def _amount(value: str, _: Sequence[str], __: TransformContext) -> str:
-    try:
-        Decimal(value)
-    except InvalidOperation:
-        raise ValueError("is no amount") from None
+    if not _AMOUNT.fullmatch(value):
+        raise ValueError("is no amount")
     return value
 
 
@@ -80,10 +84,35 @@ def _is(value: str, arguments: Sequence[str], _: TransformContext) -> bool:
     return value.strip().upper() in {word.upper() for word in arguments}
 
 
-def _plus_minutes(value: datetime, arguments: Sequence[str], _: TransformContext) -> datetime:
-    if not arguments[0].isdecimal():
+def _minutes(arguments: Sequence[str]) -> None:
+    if not re.fullmatch("[0-9]{1,18}", arguments[0]):
         raise ValueError("needs a whole number of minutes")
-    return value + timedelta(minutes=int(arguments[0]))
+
+
+def _plus_minutes(value: datetime, arguments: Sequence[str], _: TransformContext) -> datetime:
+    _minutes(arguments)
+    return _later(value, int(arguments[0]), timedelta(minutes=1))
+
+
+def _plus(value: datetime, arguments: Sequence[str], _: TransformContext) -> datetime | None:
+    amount, unit = (argument.strip() for argument in arguments)
+    if not amount or not unit:
+        return None
+    if not _LENGTH.fullmatch(amount) or unit.upper() not in _UNITS:
+        raise ValueError("is followed by no length of time (expected a number and S, MIN or HR)")
+    return _later(value, float(amount), _UNITS[unit.upper()])
+
+
+def _later(moment: datetime, amount: float, unit: timedelta) -> datetime:
+    """So much time passes, whatever the clock on the wall is put to meanwhile."""
+    try:
+        return (moment.astimezone(UTC) + amount * unit).astimezone(moment.tzinfo)
+    except OverflowError:
+        raise ValueError("is followed by a time no calendar has") from None
+
+
+def _earliest(values: Sequence[date], _: Sequence[str], __: TransformContext) -> date:
+    return min(values)
 
 
 def _keep_if(value: str, arguments: Sequence[str], _: TransformContext) -> str | None:
@@ -107,12 +136,20 @@ TRANSFORMS: tuple[Transform, ...] = (
     Transform("datetime", _datetime, summary="a moment from an HL7 time; without an offset it is local to the site"),
     Transform("digits", _digits, summary="only the digits"),
     Transform("drop_if", _drop_if, (1, MANY), summary="empty when the value is one of these words"),
+    Transform("earliest", _earliest, summary="of several days or moments the first", takes=date, whole=True),
     Transform("is", _is, (1, MANY), summary="true when the value is one of these words, else false"),
     Transform("keep_if", _keep_if, (1, MANY), summary="empty unless the value is one of these words"),
     Transform("lower", lambda v, _, __: v.lower(), summary="small letters"),
     Transform("number", _number, summary="a whole number"),
-    Transform("plus_minutes", _plus_minutes, (1, 1), summary="a moment so many minutes later"),
+    Transform(
+        "plus",
+        _plus,
+        (2, 2),
+        summary="a moment so much later: a number and S, MIN or HR, for instance `plus {SCH-9} {SCH-10}`; empty without both",
+        takes=datetime,
+    ),
+    Transform("plus_minutes", _plus_minutes, (1, 1), summary="a moment so many minutes later", takes=datetime, check=_minutes),
     Transform("title", _title, summary="capitals at the beginning of each word, when all was in capitals"),
     Transform("upper", lambda v, _, __: v.upper(), summary="capitals"),
 )
-"""`default`, `required`, `table` and `join` belong to the rule itself and are in `rules.py`."""
+"""`default`, `else`, `required`, `table` and `join` belong to the rule itself and are in `rules.py`."""

@@ -31,8 +31,8 @@ from hub.settings.model import (
 from hub.settings.payers import read_payers
 from hub.settings.profiles import Profiles
 from hub.settings.values import Values, did_you_mean
-from hub.settings.when import HEADERS, When, conditions_of, is_path, parse_when
 from hub.step import Site
+from hub.when import HEADERS, When, conditions_of, is_path, parse_when
 from hub.yaml_text import Document, Key, load_file
 
 TOP = ("organisation", "sites", "payers", "store", "key", "connections", "flows", "mappings", "vendors", "disable", "log")

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hub.connector import AnyConnector, ConnectorConfig
 from hub.records import Organisation, Payer
-from hub.settings.when import When
 from hub.step import AnyStep, Site, StepConfig
+from hub.when import When
 
 
 class _Part(BaseModel):

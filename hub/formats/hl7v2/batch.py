@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hub.formats.hl7v2.message import end_of_message
 
 _HEADER = re.compile(
-    rb"(?:\A|(?<=[\r\n\x0b\x1c]))(?:[ \t\x00]|\xef\xbb\xbf)*((?:MSH|FHS|BHS|BTS|FTS)(?=[^A-Za-z0-9\r\n]))", re.IGNORECASE
+    rb"(?<![^\r\n\x0b\x1c])(?:[ \t\x00]|\xef\xbb\xbf)*((?:MSH|FHS|BHS|BTS|FTS)(?=[^A-Za-z0-9\r\n]))", re.IGNORECASE
 )
 """A header at the beginning of a line, of a frame, or behind the byte order mark of a file that was joined to another."""
 

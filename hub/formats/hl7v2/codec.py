@@ -93,6 +93,11 @@ class Hl7Format(Format):
             return str(error)
         return None
 
+    def path_error_within(self, path: str, scope: str | None) -> str | None:
+        if _COMPONENT.fullmatch(path) and "-" not in (scope or ""):
+            return f"{path!r} is a component, which is read within `each` over a field; a path looks like PID-5.1"
+        return self.path_error(path)
+
     def scope_error(self, scope: str) -> str | None:
         if _SCOPE.fullmatch(scope):
             return self.path_error(scope) if "-" in scope else None

@@ -124,6 +124,8 @@ def test_a_mapping_that_writes_a_message_is_compared_segment_by_segment(tmp_path
 from: visit
 to: x12
 fields:
+  sender: "'CLINIC'"
+  receiver: "'HOUSE'"
   payer.id: payer.clearinghouse_id
   provider.npi: organisation.npi
   member_id: coverage.member_id
@@ -140,8 +142,8 @@ fields:
     organisation: {name: A, npi: "1234567893"}
     service_date: 2026-11-24
   expect: |
-    ISA*00*          *00*          *ZZ*               *ZZ*               *261123*1500*^*00501*000000001*0*T*:~
-    GS*HS***20261123*1500*1*X*005010X279A1~
+    ISA*00*          *00*          *ZZ*CLINIC         *ZZ*HOUSE          *261123*1500*^*00501*000000001*0*T*:~
+    GS*HS*CLINIC*HOUSE*20261123*1500*1*X*005010X279A1~
     ST*270*0001*005010X279A1~
     BHT*0022*13*TRACE0*20261123*1500~
     HL*1**20*1~

@@ -1,6 +1,7 @@
 """Mapping files are checked whole before anything runs: each mistake has its place and its help."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -272,9 +273,63 @@ def test_one_result_for_each_group_and_one_item_for_each_group_within(tmp_path: 
     assert [[c["payer"] for c in patient["coverages"]] for patient in made] == [["A", "B"], ["C"]]
 
 
-def test_an_item_whose_first_field_is_empty_is_left_out(tmp_path: Path) -> None:
-    (made,) = records(good(tmp_path, BASE), f"{HEADER}\nPID|1||1||DOE\nIN1|1||A\nIN1|2\nIN1|3||C")
+ITEMS = """
+from: hl7v2
+to: patient
+fields:
+  identifiers: {each: PID-3, fields: {type: "5", value: "1", authority: 4.1 | authority}}
+  coverages:
+    each: IN1
+    when: {IN1-2: [P*, HMO], not: {IN1-22: "9"}}
+    fields: {payer: IN1-3, relationship: IN1-17 | default 'self', payer_name: IN1-4, plan: IN1-2}
+"""
+
+
+def items(folder: Path, text: str) -> dict[str, Any]:
+    (made,) = records(good(folder, ITEMS), f"{HEADER}\n{text}", authority="RIVER")
+    return made
+
+
+def test_an_item_the_message_says_nothing_in_is_left_out(tmp_path: Path) -> None:
+    (made,) = records(good(tmp_path, BASE), f'{HEADER}\nPID|1||1||DOE\nIN1|1||A\nIN1|2\nIN1|3||""\nIN1|4||C')
     assert [c["payer"] for c in made["coverages"]] == ["A", "C"]
+
+
+def test_an_item_is_an_item_by_any_of_its_fields(tmp_path: Path) -> None:
+    assert items(tmp_path, "PID|1\nIN1|1|HMO||AETNA") == {
+        "coverages": [{"relationship": "self", "payer_name": "AETNA", "plan": "HMO"}]
+    }
+
+
+def test_an_item_without_what_every_item_must_have_is_left_out(tmp_path: Path) -> None:
+    """A number of the patient is one by its value, whatever else is said of it."""
+    assert items(tmp_path, "PID|1||^^^RIVER^MR~7~^^^STATE^PI") == {"identifiers": [{"value": "7", "authority": "RIVER"}]}
+
+
+def test_only_items_for_which_the_filter_holds_are_made(tmp_path: Path) -> None:
+    made = items(tmp_path, f"PID|1\nIN1|1|PPO|A\nIN1|2|MCR|B\nIN1|3|HMO|C\n{segment('IN1', f2='PPO', f3='D', f22='9')}")
+    assert [c["payer"] for c in made["coverages"]] == ["A", "C"]
+
+
+FILTERS = {
+    "a path": ("{IN1: A}", "MAP-019"),
+    "a header": ("{type: ADT^A40}", "MAP-019"),
+    "a list": ("[IN1-2]", "MAP-021"),
+    "values that are none": ("{IN1-2: {a: b}}", "MAP-021"),
+    "not": ("{not: {IN1: A}}", "MAP-019"),
+}
+
+
+@pytest.mark.parametrize(("when", "code"), FILTERS.values(), ids=FILTERS)
+def test_a_filter_that_cannot_hold_is_told(tmp_path: Path, when: str, code: str) -> None:
+    mapping, problems = load(tmp_path, f"{PATIENT}  coverages: {{each: IN1, when: {when}, fields: {{payer: IN1-3}}}}\n")
+    assert mapping is None
+    assert [(p.code, p.line) for p in problems] == [(code, 4)]
+
+
+def test_a_component_alone_is_read_only_within_a_field(tmp_path: Path) -> None:
+    _, (problem,) = load(tmp_path, f"{PATIENT}  phone: '13.1'\n")
+    assert (problem.code, problem.line) == ("MAP-019", 4)
 
 
 def test_no_items_are_no_list_so_that_nothing_known_is_taken_away(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from hub.errors import HubError, MessageUnusable
+from hub.formats.hl7v2.codec import Hl7Format
 from hub.mapping.rules import Notes, RuleError, parse_rule
-from tests.hub.mapping.bench import HEADER, MESSAGE, TABLES, catalogue, value
+from hub.message import Message
+from tests.hub.mapping.bench import HEADER, MESSAGE, TABLES, catalogue, context, value
 
 CHICAGO = ZoneInfo("America/Chicago")
 
@@ -57,6 +59,17 @@ GOOD: dict[str, tuple[str, Any]] = {
     "joined by nothing": ("OBX[*]-5 | join", "onetwo"),
     "joined, of one": ("PID-5.1 | join '-'", "DOE"),
     "joined, of none": ("ZZZ[*]-1 | join ' '", None),
+    "a default of a field said to be empty": ("PID-5.3 | default PID-5.1", "DOE"),
+    "a default that is said to be empty": ("PID-5.9 | default PID-5.3", '""'),
+    "a default of two that are empty": ("PID-5.3 | default PID-5.9", '""'),
+    "another rule that is not needed": ("PID-5.1 | lower | else PID-5.2 | upper", "doe"),
+    "another rule": ("PID-5.1 | date? | else PID-5.2 | lower", "jane"),
+    "another rule, for a field said to be empty": ("PID-5.3 | else 'x' | upper", "X"),
+    "the third rule": ("PID-5.9 | else PID-5.8 | else 'x'", "x"),
+    "rules of which none gives anything": ("PID-5.3 | else PID-5.9 | upper | else PID-5.8", '""'),
+    "an argument that is a path": ("PID-5.1 | is {PID-5.1} A", True),
+    "an argument that is a path to nothing": ("PID-5.1 | is {PID-5.9} A", False),
+    "several, of which some are said to be empty": ("PID[*]-5.3 | default OBX[*]-5", ["one", "two"]),
     '"" is kept as it is': ("PID-5.3", '""'),
     '"" is not transformed': ("PID-5.3 | upper | date | number", '""'),
     '"" is in no table': ("PID-5.3 | table sexes", '""'),
@@ -127,6 +140,11 @@ WRONG = {
     "a default without anything": ("PID-8 | default", "`default` takes"),
     "a default of two": ("PID-8 | default PID-1 PID-2", "put a |"),
     "a join of two": ("PID-8 | join ' ' ' '", "`join` takes one text"),
+    "another rule without anything": ("PID-8 | else", "begins with a path"),
+    "another rule first": ("else PID-8", "put a | before 'PID-8'"),
+    "what nobody makes": ("made starts_at", "`made` takes one field"),
+    "a default nobody makes": ("PID-8 | default made starts_at", "`made` takes one field"),
+    "an argument of several values": ("PID-8 | is {OBX[*]-5}", "an argument is one value"),
     "arguments for none": ("PID-8 | upper now", "takes no argument, here are 1"),
     "no arguments for some": ("PID-8 | is", "takes at least 1 argument(s), here are 0"),
     "too many arguments": ("SCH-11.4 | datetime | plus_minutes 1 2", "takes 1 argument(s), here are 2"),
@@ -146,9 +164,18 @@ def test_a_rule_that_cannot_be_understood_is_refused_before_anything_runs(rule: 
 
 
 def test_a_rule_names_every_path_it_reads_so_that_all_are_checked() -> None:
-    rule = "PID-5.1 | default PID-5.2 | default header x | default 'y' | default OBX[*]-5 | upper"
+    rule = "PID-5.1 | default PID-5.2 | default header x | default 'y' | default OBX[*]-5 | is {PID-7} | else PID-8"
     _, paths = parse_rule(rule, "target", catalogue().transforms, TABLES)
-    assert paths == ["PID-5.1", "PID-5.2", "OBX[*]-5"]
+    assert paths == ["PID-5.1", "PID-5.2", "OBX[*]-5", "PID-7", "PID-8"]
+
+
+def test_a_rule_may_go_on_with_what_one_above_it_makes() -> None:
+    known = catalogue().transforms
+    start, _ = parse_rule("SCH-11.4 | datetime", "starts_at", known, TABLES)
+    rule, paths = parse_rule("TQ1-8 | else made starts_at | plus_minutes 30", "ends_at", known, TABLES, {"starts_at": start})
+    fields = Hl7Format().open(Message(MESSAGE.encode(), "hl7v2"))
+    assert rule.value(fields, context(), Notes()) == datetime(2026, 11, 30, 15, tzinfo=CHICAGO)
+    assert paths == ["TQ1-8"]
 
 
 @pytest.mark.parametrize(
@@ -160,6 +187,8 @@ def test_a_rule_names_every_path_it_reads_so_that_all_are_checked() -> None:
         "PID-8 | is F | lower",
         "PID-22 | number | digits",
         "PID-22 | plus_minutes 10",
+        "PID-22 | plus 10 MIN",
+        "OBX[*]-5 | earliest",
         "SCH-11.4 | datetime | date",
         "SCH-11.4 | datetime | plus_minutes 999999999999",
         "OBX[*]-5 | join ' ' | number | amount",
@@ -276,8 +305,42 @@ def test_minutes_later_are_minutes_that_pass_even_when_the_clock_changes(start: 
     assert moment.isoformat() == end
 
 
+LATER = {
+    "minutes": ("30", "MIN", "2026-11-30T15:00:00-06:00"),
+    "minutes as a word": ("30", "minutes", "2026-11-30T15:00:00-06:00"),
+    "seconds": ("90", "s", "2026-11-30T14:31:30-06:00"),
+    "hours": ("1.5", "HR", "2026-11-30T16:00:00-06:00"),
+}
+
+
+@pytest.mark.parametrize(("amount", "unit", "end"), LATER.values(), ids=LATER)
+def test_so_much_later_is_read_from_the_message(amount: str, unit: str, end: str) -> None:
+    body = f"{HEADER}\rSCH|||||||||{amount}|{unit}|^^^202611301430"
+    assert value("SCH-11.4 | datetime | plus {SCH-9} {SCH-10}", body).isoformat() == end
+
+
+@pytest.mark.parametrize("length", ["|MIN", "30|", '""|MIN', "|"])
+def test_how_much_later_is_not_guessed(length: str) -> None:
+    assert value("SCH-11.4 | datetime | plus {SCH-9} {SCH-10}", f"{HEADER}\rSCH|||||||||{length}|^^^202611301430") is None
+
+
+@pytest.mark.parametrize("length", ["half|HR", "-5|MIN", "30|FORTNIGHT", "999999999|HR"])
+def test_what_is_no_length_of_time_is_refused_without_its_value(length: str) -> None:
+    body = f"{HEADER}\rSCH|||||||||{length}|^^^202611301430"
+    with pytest.raises(MessageUnusable, match=r"SCH-11.4 is followed by") as caught:
+        value("SCH-11.4 | datetime | plus {SCH-9} {SCH-10}", body)
+    assert length.split("|")[0] not in str(caught.value)
+    assert value("SCH-11.4 | datetime | plus? {SCH-9} {SCH-10}", body) is None
+
+
+@pytest.mark.parametrize(("path", "day"), [("ZZZ[*]-1", 4), ("ZZZ[2]-1", 9)], ids=["of several", "of one"])
+def test_the_earliest_is_found_by_time_and_not_by_how_it_is_written(path: str, day: int) -> None:
+    body = "\r".join([HEADER, "ZZZ|202612050000+0300", "ZZZ|2026120900", "ZZZ|20261204230000-0600"])
+    assert value(f"{path} | datetime | earliest", body, zone="UTC").day == {4: 5, 9: 9}[day]
+
+
 def test_every_transform_says_what_it_does_and_is_tried_here() -> None:
     known = catalogue().transforms
     assert all(transform.summary for transform in known.values())
-    tried = {rule.split()[0] for rule, _, _ in TRANSFORMS.values()} | {"plus_minutes"}
+    tried = {rule.split()[0] for rule, _, _ in TRANSFORMS.values()} | {"plus", "plus_minutes", "earliest"}
     assert tried == set(known)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from hub.settings.when import glob, keys_of, parse_when
+from hub.when import glob, keys_of, parse_when
 from tests.hub.settings.planted import found, look, look_planted
 
 MESSAGE = {"type": "SIU^S12", "format": "hl7v2", "PV1-2": "O", "PID-3[5=MR].1": "00042", "MSH-4": "RIVER[2]"}

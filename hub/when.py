@@ -1,4 +1,4 @@
-"""The filter of a flow.
+"""The filter of a flow, and of a list in a mapping.
 
     when: {type: [SIU^S12, SIU^S13], not: {PV1-2: I}}
 
