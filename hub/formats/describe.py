@@ -15,8 +15,17 @@ def describe(data: bytes) -> dict[str, Any]:
     """Total: any bytes give an answer.  What is neither X12 nor HL7 v2 is reported as the one it resembles more."""
     head = data.lstrip(b"\xef\xbb\xbf \t\r\n\x0b")[:512]
     if b"ISA" in head and head[:3].upper() not in (b"MSH", b"FHS", b"BHS"):
-        return report.describe(data)
+        return _empty_as_null(report.describe(data))  # type: ignore[no-any-return]
     return describe_hl7(data)
+
+
+def _empty_as_null(value: Any) -> Any:
+    """Segments told element by element (lists within lists) keep their empty ones: there the place says what it is."""
+    if isinstance(value, dict):
+        return {name: _empty_as_null(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [item if isinstance(item, list) else _empty_as_null(item) for item in value if item != ""]
+    return None if value == "" else value
 
 
 def describe_hl7(data: bytes) -> dict[str, Any]:
