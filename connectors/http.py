@@ -10,8 +10,9 @@ from hub.connector import AnyConnector, Destination, DestinationConfig
 from hub.errors import ConnectionDown, MessageRejected
 from hub.hookspecs import hookimpl
 from hub.message import Message
+from hub.net.auth import HeaderName, HeaderValue, HttpAuth
 from hub.net.hosts import is_loopback
-from hub.net.http import HttpAuth, HttpClient
+from hub.net.http import HttpClient
 from hub.net.tls import TlsClient
 from hub.units import Duration
 
@@ -23,9 +24,9 @@ class HttpConfig(DestinationConfig):
     """Where messages go."""
     method: str = Field(default="POST", pattern="^(POST|PUT)$")
     """POST or PUT."""
-    content_type: str = "application/octet-stream"
+    content_type: HeaderValue = "application/octet-stream"
     """Content-Type of what is sent, for instance application/edi-x12."""
-    headers: dict[str, str] = {}
+    headers: dict[HeaderName, HeaderValue] = {}
     """Further headers; no secrets here, they belong under `auth`."""
     auth: HttpAuth = HttpAuth()
     """OAuth2 client credentials, basic authentication, or an API key."""
@@ -39,14 +40,25 @@ class HttpConfig(DestinationConfig):
     """Format of the answer: x12, hl7v2 or bytes."""
 
     @model_validator(mode="after")
-    def _plain_text_needs_a_reason(self) -> HttpConfig:
+    def _addresses_can_be_used(self) -> HttpConfig:
         for url in filter(None, (self.url, self.auth.token_url)):
-            parts = urlsplit(url)
-            if parts.scheme != "https" and not is_loopback(parts.hostname or "") and not self.allow_plaintext:
-                raise ValueError("an address beyond this machine needs https, or `allow_plaintext` with the reason why not")
-            if parts.username or parts.password:
-                raise ValueError("credentials do not belong into a URL; put them under `auth`")
+            self._check_address(url)
         return self
+
+    def _check_address(self, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        if not host:
+            raise ValueError(
+                "an address has no host, or a port that is none; expected https://HOST/PATH or https://HOST:PORT/PATH"
+            )
+        if parts.username or parts.password:
+            raise ValueError("credentials do not belong into a URL; put them under `auth`")
+        if parts.scheme != "https" and not is_loopback(host) and not self.allow_plaintext:
+            raise ValueError("an address beyond this machine needs https, or `allow_plaintext` with the reason why not")
 
 
 class Http(Destination[HttpConfig]):

@@ -96,7 +96,7 @@ def test_a_good_file_is_good_in_every_format(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_warnings_do_not_keep_the_hub_from_starting(cli: Cli, tmp_path: Path) -> None:
-    text = "connections:\n  a: {kind: http, url: http://127.0.0.1, auth: {password: {$env: CLINIC_TEST_NOT_SET}}}\n"
+    text = "connections:\n  a: {kind: http, url: http://127.0.0.1, auth: {user: us, password: {$env: CLINIC_TEST_NOT_SET}}}\n"
     file = clinic_folder(tmp_path, text)
     done = cli("check", file, "--format", "json")
     assert (done.code, done.json["ok"]) == (0, True)
@@ -193,7 +193,7 @@ def test_a_partner_that_cannot_be_reached_is_named_with_4(cli: Cli, tmp_path: Pa
 
 
 def test_connect_needs_the_secrets_that_a_plain_check_does_without(cli: Cli, tmp_path: Path) -> None:
-    text = "connections:\n  a: {kind: http, url: http://127.0.0.1:1, auth: {password: {$env: CLINIC_TEST_NOT_SET}}}\n"
+    text = "connections:\n  a: {kind: http, url: http://127.0.0.1:1, auth: {user: us, password: {$env: CLINIC_TEST_NOT_SET}}}\n"
     file = clinic_folder(tmp_path, text)
     assert cli("check", file).code == 0
     assert cli("check", file, "--connect").code == 2

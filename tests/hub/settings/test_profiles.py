@@ -113,6 +113,7 @@ kinds:
     timeout: «CFG-019»twenty
     retry: {first: 2s, «CFG-020»atempts: "7"}
     auth:
+      user: clinic
       password: «CFG-051»PROFILE-CANARY-1
 """
 
@@ -185,9 +186,9 @@ def test_every_value_remembers_where_it_came_from(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "connection",
     [
-        "{vendor: acme, kind: http, auth: {api_key: {$file: secret.txt}}}",
+        "{vendor: acme, kind: http, auth: {client_secret: {$file: secret.txt}}}",
         "{vendor: acme, kind: http, headers: {X-Key: {$file: secret.txt}}}",
-        "{vendor: acme, kind: http, auth: {user: {$file: secret.txt}}}",
+        "{vendor: acme, kind: http, auth: {scope: {$file: secret.txt}}}",
         "{vendor: acme, kind: mllp_listener, allow_plaintext: {$file: secret.txt}}",
     ],
     ids=["a secret setting", "a header", "a plain setting", "a text"],
