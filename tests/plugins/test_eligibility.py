@@ -538,10 +538,10 @@ class InFlight:
 
     clinic: Clinic
 
-    async def begin(self, *bodies: bytes) -> None:
+    async def begin(self, *bodies: bytes, takes: float = 0.25) -> None:
         house = self.clinic.clearinghouse
         assert house is not None
-        house.behaviour.delay = 0.25
+        house.behaviour.delay = takes
         await self.clinic.say(*bodies)
         await until(lambda: house.requests == 1, PATIENCE)
         house.behaviour.delay = 0.0
@@ -550,9 +550,9 @@ class InFlight:
 async def test_an_answer_after_the_cancellation_changes_nothing(tmp_path: Path) -> None:
     async with eligibility(tmp_path) as clinic:
         await clinic.tell(adt("A04", pid(mrn("42")), in1()))
-        await InFlight(clinic).begin(siu("S12", "F-1", at(9), pid(mrn("42"))))
+        await InFlight(clinic).begin(siu("S12", "F-1", at(9), pid(mrn("42"))), takes=1.0)
         await clinic.say(siu("S15", "F-1", None, pid(mrn("42"))))
-        await clinic.reaches("F-1", "withdrawn", timeout=0.22)
+        await clinic.reaches("F-1", "withdrawn", timeout=0.95)  # a busy machine is slow, but the payer is slower
         await clinic.quiet()
         assert len(clinic.table.asked) == 1
         assert (await clinic.check("F-1")).outcome == "withdrawn"
