@@ -228,7 +228,6 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "VIS-002": ("A message has no patient number.", "Ask the sender to fill PID-3; then it sends the message again."),
     "VIS-003": ("A booking has no id.", "Ask the sender to fill SCH-2 or SCH-1."),
-    "VIS-004": ("A booking has no time.", "Ask the sender to fill SCH-11.4 or TQ1-7."),
     "VIS-005": (
         "The numbers of one patient in a message belong to several charts.",
         "Merge the charts in the EHR (the merge message does the rest) or correct PID-3; then replay.",

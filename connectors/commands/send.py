@@ -39,34 +39,47 @@ def send(
     }
     if tls_ca is not None or cert is not None:
         config["tls"] = {"ca": tls_ca, "cert": cert, "key": key}
-    results = asyncio.run(_send_all(files, config))
-    for result in results:
-        _show(result, as_json)
-    accepted = sum(result["code"] in ("AA", "CA") for result in results)
-    if accepted == len(results) and results:
+    codes = asyncio.run(_send_all(files, _sender(config), as_json))
+    accepted = sum(code in ("AA", "CA") for code in codes)
+    if accepted == len(codes) and codes:
         return 0
     return 3 if accepted else 5
 
 
-async def _send_all(files: tuple[Path, ...], config: dict[str, Any]) -> list[dict[str, Any]]:
+def _sender(config: dict[str, Any]) -> Any:
+    from pydantic import ValidationError
+
     from connectors.mllp import MllpSender, SenderConfig
+    from hub.errors import Refused
+
+    try:
+        return MllpSender("send", SenderConfig.model_validate(config))
+    except ValidationError as error:
+        wrong = error.errors(include_input=False, include_url=False)[0]
+        option = {"host": "--to", "port": "--to", "timeout": "--timeout"}.get(str(wrong["loc"][0]) if wrong["loc"] else "", "")
+        text = wrong["msg"].removeprefix("Value error, ")
+        raise Refused(f"{option}: {text}" if option else text, code="CLI-004") from None
+
+
+async def _send_all(files: tuple[Path, ...], sender: Any, as_json: bool) -> list[str | None]:
+    """Sends one after the other and tells of each at once: what went through is known although the next one fails."""
     from hub.formats.hl7v2 import split
 
-    sender = MllpSender("send", SenderConfig.model_validate(config))
+    codes: list[str | None] = []
     await sender.open_destination()
-    results = []
     try:
         for file in files:
             parts, _ = split(file.read_bytes())
-            if not parts:
-                results.append(
-                    {"file": str(file), "control_id": None, "code": None, "text": "there is no HL7 v2 message in it"}
-                )
-            for part in parts:
-                results.append({"file": str(file), **await _send_one(sender, part.body)})
+            for body in [part.body for part in parts] or [None]:
+                result = _NOTHING_TO_SEND if body is None else await _send_one(sender, body)
+                _show({"file": str(file), **result}, as_json)
+                codes.append(result["code"])
     finally:
         await sender.close()
-    return results
+    return codes
+
+
+_NOTHING_TO_SEND = {"control_id": None, "code": None, "text": "there is no HL7 v2 message in it"}
 
 
 async def _send_one(sender: Any, body: bytes) -> dict[str, Any]:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -36,14 +37,55 @@ PLUGIN_COMMANDS = "clinic_hub.commands"
 """Entry-point group of commands that connectors and plugins bring."""
 
 
-def _plugin_points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=PLUGIN_COMMANDS)}
+def _plugin_points() -> dict[str, list[EntryPoint]]:
+    """Commands by name; two packages may bring one of the same name, which is refused when it is called."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=PLUGIN_COMMANDS):
+        if point not in found.setdefault(point.name, []):
+            found[point.name].append(point)
+    return found
+
+
+def _load(points: list[EntryPoint]) -> click.Command:
+    """Raises ConfigError when there are several, or when the one there is cannot be imported."""
+    from hub.errors import ConfigError
+
+    first = points[0]
+    if len(points) > 1:
+        raise ConfigError(
+            f"the command {first.name!r} is brought by both {' and '.join(sorted(p.value for p in points))}", code="PLG-005"
+        )
+    try:
+        command: click.Command = first.load()
+    except (Exception, SystemExit) as error:
+        text = f"the command {first.name!r} ({first.value}) cannot be imported: {type(error).__name__}"
+        raise ConfigError(text, code="PLG-002") from error
+    return command
+
+
+def _summary(points: list[EntryPoint]) -> str:
+    from hub.errors import ConfigError
+
+    try:
+        return _load(points).get_short_help_str(100)
+    except ConfigError as error:
+        return f"(cannot be used: {error})"
+
+
+class _NobodyReads(Exception):
+    """Whoever reads our output has enough, as in `hub messages list | head`: the end, and no failure."""
 
 
 class Hub(click.Group):
     """Loads commands when they are asked for."""
 
     # ruff: noqa: ARG002 - the signatures are those of click
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would end with 1
+            raise _NobodyReads from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*CORE, *_plugin_points()})
@@ -53,13 +95,12 @@ class Hub(click.Group):
             module, _, name = CORE[cmd_name][0].partition(":")
             command: click.Command = getattr(importlib.import_module(module), name)
             return command
-        point = _plugin_points().get(cmd_name)
-        return point.load() if point is not None else None
+        points = _plugin_points().get(cmd_name)
+        return _load(points) if points else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        points = _plugin_points()
         rows = [(name, help) for name, (_, help) in CORE.items()]
-        rows += [(name, point.load().get_short_help_str(100)) for name, point in points.items()]
+        rows += [(name, _summary(points)) for name, points in _plugin_points().items() if name not in CORE]
         with formatter.section("Commands"):
             formatter.write_dl(sorted(rows))
 
@@ -93,8 +134,8 @@ def main(arguments: list[str] | None = None) -> Any:
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
+    except _NobodyReads:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
         sys.exit(OK)
     except Exception as error:
         from hub.cli.output import fail

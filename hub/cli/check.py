@@ -51,12 +51,18 @@ def _report(path: Any, problems: list[Any], form: str) -> None:
         print_json({"file": str(path), "ok": not errors, "problems": [problem_json(p) for p in problems]})
     elif form == "github":
         for p in problems:
-            click.echo(f"::{p.level} file={relative(p.file)},line={p.line or 1},col={p.column or 1},title={p.code}::{p.text}")
+            place = f"file={_in_workflow(relative(p.file), ':,')},line={p.line or 1},col={p.column or 1}"
+            click.echo(f"::{p.level} {place},title={p.code}::{_in_workflow(p.text)}")
     else:
         show_problems(problems)
         warnings = len(problems) - len(errors)
         found = f"{len(errors)} error(s), {warnings} warning(s)" if problems else "nothing wrong"
         say(f"{path}: {found}")
+
+
+def _in_workflow(text: str, also: str = "") -> str:
+    """A text in a GitHub workflow command: some characters would end it."""
+    return "".join(f"%{ord(c):02X}" if c in f"%\r\n{also}" else c for c in text)
 
 
 def _homeless_work(clinic: Any) -> list[Any]:

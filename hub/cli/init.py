@@ -27,7 +27,8 @@ def init(directory: Path) -> int:
     for folder in ("var", "mappings"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
     for name in ("clinic.yaml", "payers.csv"):
-        (directory / name).write_text((starter / name).read_text(encoding="utf-8"), encoding="utf-8")
+        if not (directory / name).exists():
+            (directory / name).write_text((starter / name).read_text(encoding="utf-8"), encoding="utf-8")
     write_key(directory / "hub.key", new_key())
     say(f"{directory}/clinic.yaml   the clinic file: what is connected, and what is done")
     say(f"{directory}/payers.csv    your payers")

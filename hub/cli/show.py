@@ -24,24 +24,25 @@ def show(files: tuple[Path, ...], as_json: bool) -> int:
 
     bad = 0
     for file in files:
-        found = describe(_read(file))
+        content = _read(file)
+        found = describe(content)
         bad += _has_errors(found)
         if as_json:
             print_json({"file": str(file), **found})
         elif found["format"] == "hl7v2":
-            show_hl7(file, found, _read(file))
+            show_hl7(file, found, content)
         else:
             show_x12(file, found)
     return 1 if bad else 0
 
 
 def _read(file: Path) -> bytes:
-    from hub.errors import NotFound
+    from hub.errors import Refused
 
     try:
         return file.read_bytes()
     except OSError as error:
-        raise NotFound(f"cannot read {file}: {error.strerror}", code="CLI-006") from None
+        raise Refused(f"cannot read {file}: {error.strerror}", code="CLI-006") from None
 
 
 def _has_errors(found: dict[str, Any]) -> bool:

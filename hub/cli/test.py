@@ -24,7 +24,9 @@ def test(paths: tuple[Path, ...], word: str | None, config: str, as_json: bool) 
     from hub.bus.cases import cases_of
     from hub.cli.output import print_json, relative, say, show_problems
 
-    results, problems = cases_of(Path(config), list(paths))
+    by_default = click.get_current_context().get_parameter_source("config") is click.core.ParameterSource.DEFAULT
+    clinic = None if by_default and not Path(config).is_file() else Path(config)
+    results, problems = cases_of(clinic, list(paths))
     if word:
         results = [r for r in results if word.lower() in f"{r.name} {r.file}".lower()]
     show_problems(problems)

@@ -29,12 +29,11 @@ def try_flow(flow: str, file: Path, config: str, from_step: str, headers: tuple[
     from hub.clinic import load_clinic
     from hub.errors import NotFound
     from hub.formats.hl7v2 import split
-    from hub.yaml_text import load_file
 
     clinic = load_clinic(Path(config))
     if flow not in clinic.settings.flows:
         raise NotFound(f"there is no flow {flow!r}; there are {', '.join(clinic.settings.flows)}")
-    given: Any = load_file(file).data if file.suffix in (".yaml", ".yml") else file.read_bytes()
+    given: Any = _record(file) if file.suffix in (".yaml", ".yml") else file.read_bytes()
     bodies = [part.body for part in split(given)[0]] if isinstance(given, bytes) else []
     told = dict(header.partition("=")[::2] for header in headers)
     failed = False
@@ -43,6 +42,15 @@ def try_flow(flow: str, file: Path, config: str, from_step: str, headers: tuple[
         failed = failed or trial.error is not None
         print_json(_as_json(trial)) if as_json else _show(trial)
     return 1 if failed else 0
+
+
+def _record(file: Path) -> Any:
+    """The fields of a record, as they stand in a YAML file."""
+    from hub.yaml_text import load_file
+
+    document = load_file(file)
+    document.problems.raise_if_any()
+    return document.data
 
 
 def _as_json(trial: Any) -> dict[str, Any]:

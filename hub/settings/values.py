@@ -28,8 +28,11 @@ class Values:
         self.problems = problems
         self._literals: set[str] = set()
 
-    def typed(self, model: type[Any], layered: Layered, where: str) -> Any:
-        """The values as their model; None when something is wrong with them."""
+    def typed(self, model: type[Any], layered: Layered, where: str, *, partial: bool = False) -> Any:
+        """The values as their model; None when something is wrong with them.
+
+        Of `partial` values only each by itself can be wrong: what is missing, and what they say together, is for others.
+        """
         before = len(self.problems.errors)
         self._refuse_literal_secrets(model, layered, (), layered.data, where)
         unset: set[Key] = set()
@@ -38,7 +41,8 @@ class Values:
             value = model.model_validate(data)
         except ValidationError as error:
             for mistake in error.errors(include_input=False, include_url=False):
-                if not any(_one_inside_the_other(mistake["loc"], key) for key in unset):
+                for_others = partial and (mistake["type"] == "missing" or isinstance(_at(data, mistake["loc"]), dict))
+                if not for_others and not any(_one_inside_the_other(mistake["loc"], key) for key in unset):
                     self.problems.add(_problem(model, layered, mistake, where))
             return None
         return value if len(self.problems.errors) == before else None
@@ -107,6 +111,12 @@ def _problem(model: type[Any], layered: Layered, mistake: Any, where: str) -> Pr
     text = mistake["msg"].removeprefix("Value error, ")
     text = text[0].lower() + text[1:]
     return layered.problem("CFG-019", key, f"{name}: {text}" if name else text)
+
+
+def _at(data: Any, key: Key) -> Any:
+    for part in key:
+        data = data.get(part) if isinstance(data, dict) else None
+    return data
 
 
 def _one_inside_the_other(one: Key, other: Key) -> bool:

@@ -71,8 +71,7 @@ def test_each_step_shows_what_it_made(cli: Cli, clinic: Path, tmp_path: Path) ->
     mapped = done.json["steps"][1]["messages"][0]
     assert mapped["format"] == "patient"
     assert mapped["body"]["name"] == {"family": "Doe", "given": "Jane", "birth_date": "1980-02-29", "sex": "F"}
-    (kind, record) = done.json["saved"][0].values()
-    assert kind == "patient"
+    record = next(saved["record"] for saved in done.json["saved"] if saved["kind"] == "patient")
     assert record["coverages"][0]["member_id"] == "W100"
     assert done.json["error"] is None
 

@@ -23,7 +23,7 @@ def http(auth: str) -> str:
 def secret(examined: Examined) -> str:
     assert examined.clinic is not None, examined.problems
     auth = examined.clinic.settings.connections["it"].config.auth  # type: ignore[attr-defined]
-    return str(auth.client_secret.get_secret_value())
+    return str(auth.api_key.get_secret_value())
 
 
 def everything_shown(examined: Examined) -> str:
@@ -35,12 +35,12 @@ def everything_shown(examined: Examined) -> str:
 
 def test_a_secret_comes_from_the_environment(tmp_path: Path) -> None:
     with environment(CLINIC_TEST_SECRET=CANARY):
-        assert secret(look(tmp_path, http("{client_secret: {$env: CLINIC_TEST_SECRET}}"), strict=True)) == CANARY
+        assert secret(look(tmp_path, http("{api_key: {$env: CLINIC_TEST_SECRET}}"), strict=True)) == CANARY
 
 
 @pytest.mark.parametrize("content", [CANARY, f"{CANARY}\n", f"  {CANARY}\r\n"], ids=["bare", "with a line end", "with blanks"])
 def test_a_secret_comes_from_a_file_beside_the_clinic_file(tmp_path: Path, content: str) -> None:
-    examined = look(tmp_path, http("{client_secret: {$file: deep/secret.txt}}"), strict=True, deep__secret_txt=content)
+    examined = look(tmp_path, http("{api_key: {$file: deep/secret.txt}}"), strict=True, deep__secret_txt=content)
     assert secret(examined) == CANARY
 
 
@@ -52,10 +52,10 @@ def catalogue_with(find: object) -> Catalogue:
 
 def test_a_secret_comes_from_a_plugin(tmp_path: Path) -> None:
     file = tmp_path / "clinic.yaml"
-    file.write_text(HEAD + http("{client_secret: {$secret: vault/clearinghouse}}"), encoding="utf-8")
+    file.write_text(HEAD + http("{api_key: {$secret: vault/clearinghouse}}"), encoding="utf-8")
     loaded = load_settings(file, catalogue_with({"vault/clearinghouse": CANARY}.get))
     auth = loaded.require().connections["it"].config.auth  # type: ignore[attr-defined]
-    assert auth.client_secret.get_secret_value() == CANARY
+    assert auth.api_key.get_secret_value() == CANARY
 
 
 def test_a_plugin_that_fails_to_find_a_secret_is_a_problem_at_its_place(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_plugin_that_fails_to_find_a_secret_is_a_problem_at_its_place(tmp_path
         raise RuntimeError(f"the vault says {CANARY}")
 
     file = tmp_path / "clinic.yaml"
-    file.write_text(HEAD + http("{client_secret: {$secret: x}}"), encoding="utf-8")
+    file.write_text(HEAD + http("{api_key: {$secret: x}}"), encoding="utf-8")
     (problem,) = load_settings(file, catalogue_with(broken)).problems
     assert (problem.code, problem.line) == ("CFG-050", 5)
     assert CANARY not in problem.text
@@ -79,7 +79,7 @@ NOT_THERE = {
 
 @pytest.mark.parametrize(("reference", "name"), NOT_THERE.values(), ids=NOT_THERE)
 def test_a_secret_that_is_not_there_keeps_the_hub_from_running(tmp_path: Path, reference: str, name: str) -> None:
-    text = http(f"{{client_secret: {reference}}}")
+    text = http(f"{{api_key: {reference}}}")
     problem = only(look(tmp_path, text, strict=True))
     assert (problem.code, problem.line, problem.column) == ("CFG-050", 5, text.splitlines()[1].index("{$") + 1)
     assert name in problem.text
@@ -87,7 +87,7 @@ def test_a_secret_that_is_not_there_keeps_the_hub_from_running(tmp_path: Path, r
 
 @pytest.mark.parametrize(("reference", "name"), NOT_THERE.values(), ids=NOT_THERE)
 def test_hub_check_on_another_machine_only_warns_about_it(tmp_path: Path, reference: str, name: str) -> None:
-    examined = look(tmp_path, http(f"{{client_secret: {reference}}}"))
+    examined = look(tmp_path, http(f"{{api_key: {reference}}}"))
     assert not examined.errors
     assert [(p.code, p.level) for p in examined.problems] == [("CFG-050", "warning")]
 
@@ -108,14 +108,14 @@ def test_a_value_that_is_not_set_here_is_only_a_warning_whatever_it_is_for(tmp_p
 
 @pytest.mark.parametrize("reference", ["{$vault: x}", "{$ENV: X}", "{$env: [X]}", "{$file: {a: b}}"])
 def test_a_way_to_secrets_that_is_none_is_an_error_even_for_hub_check(tmp_path: Path, reference: str) -> None:
-    problem = only(look(tmp_path, http(f"{{client_secret: {reference}}}")))
+    problem = only(look(tmp_path, http(f"{{api_key: {reference}}}")))
     assert problem.code == "CFG-050"
     assert "$env, $file, $secret" in problem.text
 
 
 def test_an_empty_secret_is_as_good_as_none(tmp_path: Path) -> None:
     with environment(CLINIC_TEST_SECRET=""):
-        examined = look(tmp_path, http("{client_secret: {$env: CLINIC_TEST_SECRET}}"), strict=True)
+        examined = look(tmp_path, http("{api_key: {$env: CLINIC_TEST_SECRET}}"), strict=True)
     assert only(examined).code == "CFG-050"
 
 
@@ -130,7 +130,7 @@ def test_any_value_may_be_a_reference(tmp_path: Path) -> None:
 # Literals.
 
 LITERALS = {
-    "client_secret": f"{{client_secret: {CANARY}}}",
+    "client_secret": f"{{token_url: https://t.example, client_id: c, client_secret: {CANARY}}}",
     "password": f"{{user: clinic, password: {CANARY}}}",
     "api_key": f"{{api_key: {CANARY}}}",
     "quoted": f'{{api_key: "{CANARY}"}}',
@@ -192,10 +192,10 @@ def test_an_error_about_a_resolved_secret_does_not_show_it(tmp_path: Path) -> No
 
 def test_settings_and_errors_hide_their_secrets_when_they_are_printed(tmp_path: Path) -> None:
     with environment(CLINIC_TEST_SECRET=CANARY):
-        look(tmp_path, http("{client_secret: {$env: CLINIC_TEST_SECRET}}"))
+        look(tmp_path, http("{api_key: {$env: CLINIC_TEST_SECRET}}"))
         clinic = load_clinic(tmp_path / "clinic.yaml")
         assert CANARY not in repr(clinic)
-        look(tmp_path, http("{client_secret: {$env: CLINIC_TEST_SECRET}, colour: red}"))
+        look(tmp_path, http("{api_key: {$env: CLINIC_TEST_SECRET}, colour: red}"))
         with pytest.raises(ConfigError) as caught:
             load_clinic(tmp_path / "clinic.yaml")
     assert CANARY not in repr(caught.value)
