@@ -69,8 +69,8 @@ async def _send_all(files: tuple[Path, ...], sender: Any, as_json: bool) -> list
     await sender.open_destination()
     try:
         for file in files:
-            parts, _ = split(file.read_bytes())
-            for body in [part.body for part in parts] or [None]:
+            bodies: list[bytes | None] = [part.body for part in split(file.read_bytes())[0]]
+            for body in bodies or [None]:
                 result = _NOTHING_TO_SEND if body is None else await _send_one(sender, body)
                 _show({"file": str(file), **result}, as_json)
                 codes.append(result["code"])
