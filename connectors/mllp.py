@@ -36,6 +36,7 @@ CODES = ("AA", "AE", "AR", "CA", "CE", "CR")
 """HL7 table 0008: what an acknowledgement may say."""
 JUNK_LIMIT = 64 * 1024
 """Bytes between frames after which a peer is cut off: it does not speak MLLP."""
+HEADER = b"MSH"
 HEAD = 4096
 """What is kept of a frame that is too long: enough for its MSH."""
 LONE_END = 0.2
@@ -67,6 +68,8 @@ class Framer:
     """Cuts a stream into frames, however it arrives.  Knows no HL7 and no sockets."""
 
     max_frame: int
+    lenient_start: bool = False
+    """Takes what begins with MSH for a frame whose 0B is missing."""
     inside: bool = False
     begun: int = 0
     """Frames that have begun, so far."""
@@ -76,10 +79,15 @@ class Framer:
     """Bytes outside of frames since the last one."""
     lone_ends: int = 0
     """Frames that ended in 1C without its 0D, so far."""
+    _may_be_naked: bool = False
+    """True while a message without its 0B would be accepted: nothing but line ends came since the last frame."""
     _buffer: bytearray = field(default_factory=bytearray)
     _scanned: int = 0
     _head: bytes | None = None
     """Beginning of a frame that is too long, while the rest is thrown away."""
+
+    def __post_init__(self) -> None:
+        self._may_be_naked = self.lenient_start
 
     def feed(self, data: bytes) -> list[Frame]:
         self._buffer += data
@@ -89,18 +97,36 @@ class Framer:
         return frames
 
     def _between(self) -> bool:
+        if self._may_be_naked and (naked := self._naked_start()) is not None:
+            return naked
         start = self._buffer.find(START)
-        skipped = len(self._buffer) if start < 0 else start
-        self.junk += skipped
-        self.gap += skipped
-        del self._buffer[: skipped + 1]
-        if start >= 0:
+        self._skip(len(self._buffer) if start < 0 else start)
+        if start < 0:
+            return False
+        del self._buffer[:1]
+        self._begin()
+        return True
+
+    def _skip(self, count: int) -> None:
+        self.junk += count
+        self.gap += count
+        del self._buffer[:count]
+
+    def _naked_start(self) -> bool | None:
+        """True when a message begins without its 0B, False when it is too early to say, None when it does not."""
+        self._skip(len(self._buffer) - len(self._buffer.lstrip(b"\r\n")))
+        first = bytes(self._buffer[: len(HEADER)])
+        if not HEADER.startswith(first):
+            self._may_be_naked = False
+            return None
+        if first == HEADER:
             self._begin()
-        return start >= 0
+        return first == HEADER
 
     def _begin(self) -> None:
         self.inside, self.begun, self.gap = True, self.begun + 1, 0
         self._scanned, self._head = 0, None
+        self._may_be_naked = self.lenient_start
 
     def _within(self, frames: list[Frame]) -> bool:
         buffer = self._buffer
@@ -183,8 +209,8 @@ class _Timer:
 class _Stream(asyncio.Protocol):
     """A connection whose bytes become frames: what listener and sender have in common."""
 
-    def __init__(self, max_frame: int) -> None:
-        self.framer = Framer(max_frame)
+    def __init__(self, framer: Framer) -> None:
+        self.framer = framer
         self.transport: Any = None
         self.loop = asyncio.get_running_loop()
         self.silence = _Timer(self.loop)
@@ -243,7 +269,9 @@ class ListenerConfig(SourceConfig):
     max_connections: int = Field(default=1000, ge=1)
     """Connections at once; more are closed at once."""
     frame_timeout: Duration = Field(default=30.0, gt=0)
-    """How long one message may take to arrive."""
+    """How long one message may take to arrive, and how long the sender may take to accept an answer."""
+    lenient_start: bool = False
+    """Accept messages without the 0B before them, as some old senders write them."""
     reply: Literal["on_receipt", "after_flow", "never"] = "on_receipt"
     """When to answer: once the message is on disk, once its flows are done, or not at all."""
     reply_timeout: Duration = Field(default=20.0, gt=0)
@@ -314,7 +342,7 @@ class _Peer(_Stream):
     """One connection of a sender: its frames are answered in order."""
 
     def __init__(self, listener: MllpListener) -> None:
-        super().__init__(listener.config.max_frame)
+        super().__init__(Framer(listener.config.max_frame, listener.config.lenient_start))
         self.listener = listener
         self.frames: deque[Frame] = deque()
         self.worker: asyncio.Task[None] | None = None
@@ -420,7 +448,7 @@ class _Peer(_Stream):
                 answers = await self._answers(group)
                 if not self.lost.is_set():
                     self.transport.write(b"".join(framed(answer) for answer in answers))
-                await self.writable.wait()
+                await self._until_taken()
             if self.ended:
                 self.transport.close()
         except HubError as error:
@@ -429,6 +457,16 @@ class _Peer(_Stream):
             self._give_up("BUG-001", f"the hub failed with {type(error).__name__}")
         finally:
             self.worker = None
+
+    async def _until_taken(self) -> None:
+        """Answers must not pile up for a partner that does not read them, or is not there any more."""
+        try:
+            async with asyncio.timeout(self.listener.config.frame_timeout):
+                await self.writable.wait()
+        except TimeoutError:
+            log.warning("the peer does not take its answers", connection=self.listener.name)
+            self.frames.clear()
+            self.transport.abort()
 
     def _give_up(self, code: str, reason: str) -> None:
         """Nothing was stored, so nothing is answered: the sender still has its message and will send it again."""
@@ -528,6 +566,9 @@ def _examined(body: bytes, charset: str | None) -> _Received:
         return _Received(
             message, hl7, Fault("101", "MSH-9", "the message type is missing"), "AR", "MSH-9 is empty; answered AR"
         )
+    if hl7.get("MSH-14") or hl7.get("DSC-1"):
+        text = "messages that are continued in others are not understood"
+        return _Received(message, hl7, Fault("207", "MSH-14", text), "AR", f"{text}; answered AR")
     if not hl7.control_id.strip():
         return _Received(
             message, hl7, Fault("101", "MSH-10", "the control id is missing"), "AE", "MSH-10 is empty; answered AE"
@@ -715,7 +756,7 @@ class _Link(_Stream):
     """A connection to the partner, one question at a time."""
 
     def __init__(self, sender: MllpSender) -> None:
-        super().__init__(sender.config.max_frame)
+        super().__init__(Framer(sender.config.max_frame))
         self.sender = sender
         self.waiting: asyncio.Future[Frame] | None = None
         self.closed = False

@@ -52,6 +52,7 @@ class Case:
 
 
 SMALL = {"max_frame": "1KiB"}
+LENIENT = {"lenient_start": True}
 CASES: dict[str, Case] = {
     "one message": Case(frame(M1), ("AA M1",), (M1,)),
     "line ends between frames": Case(frame(M1) + b"\r\n" + frame(M2), ("AA M1", "AA M2"), (M1, M2)),
@@ -63,6 +64,10 @@ CASES: dict[str, Case] = {
     "no end": Case(START + M1 + frame(M2), ("AR M1", "AA M2"), (M2,), refused=1),
     "no end twice": Case(START + M1 + START + M2 + frame(M3), ("AR M1", "AR M2", "AA M3"), (M3,), refused=2),
     "no start": Case(M1 + END + frame(M2), ("AA M2",), (M2,)),
+    "no start, leniently": Case(
+        M1 + END + b"\r\n" + M2 + END + frame(M3), ("AA M1", "AA M2", "AA M3"), (M1, M2, M3), settings=LENIENT
+    ),
+    "junk before a start, leniently": Case(b"MSG\r\n" + frame(M1), ("AA M1",), (M1,), settings=LENIENT),
     "the start twice": Case(START + frame(M1), ("AA M1",), (M1,)),
     "an empty frame": Case(frame(b"")),
     "empty frames between messages": Case(frame(M1) + frame(b"") * 3 + frame(M2), ("AA M1", "AA M2"), (M1, M2)),
@@ -184,8 +189,8 @@ PIECES = st.sampled_from([START, LONE, b"\r", END, b"MSH|^~\\&|A", b"\n", b"x" *
 CUTS = st.lists(st.integers(1, 700), min_size=1, max_size=30)
 
 
-def _frames(stream: bytes, sizes: list[int], max_frame: int) -> tuple[list[Frame], bool, int, bool]:
-    framer, found, at, turn = Framer(max_frame), [], 0, 0
+def _frames(stream: bytes, sizes: list[int], max_frame: int, lenient: bool = False) -> tuple[list[Frame], bool, int, bool]:
+    framer, found, at, turn = Framer(max_frame, lenient), [], 0, 0
     while at < len(stream):
         size = sizes[turn % len(sizes)]
         found += framer.feed(stream[at : at + size])
@@ -193,10 +198,10 @@ def _frames(stream: bytes, sizes: list[int], max_frame: int) -> tuple[list[Frame
     return found, framer.inside, framer.junk, framer.lone_end
 
 
-@given(st.lists(PIECES, max_size=30).map(b"".join), CUTS)
+@given(st.lists(PIECES, max_size=30).map(b"".join), CUTS, st.booleans())
 @settings(max_examples=300, deadline=None)
-def test_any_cut_of_a_stream_gives_the_same_frames(stream: bytes, sizes: list[int]) -> None:
-    assert _frames(stream, sizes, 10**6) == _frames(stream, [len(stream) or 1], 10**6)
+def test_any_cut_of_a_stream_gives_the_same_frames(stream: bytes, sizes: list[int], lenient: bool) -> None:
+    assert _frames(stream, sizes, 10**6, lenient) == _frames(stream, [len(stream) or 1], 10**6, lenient)
 
 
 @given(st.lists(PIECES, max_size=30).map(b"".join), CUTS)

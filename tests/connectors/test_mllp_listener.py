@@ -118,6 +118,21 @@ async def test_a_partner_that_reads_no_answers_is_not_read_for_ever() -> None:
     assert waiting < 16 * 1024 * 1024
 
 
+async def test_a_partner_that_takes_no_answers_is_given_up() -> None:
+    """It may not be there any more: keep-alives do not tell while answers wait."""
+    body = adt("M1").replace(b"|EHR|", b"|" + b"E" * 100_000 + b"|", 1)
+    async with listening(frame_timeout="200ms") as listener:
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(deaf, ("127.0.0.1", listener.port))
+            with contextlib.suppress(OSError):
+                async with asyncio.timeout(5):
+                    while True:
+                        await asyncio.get_running_loop().sock_sendall(deaf, frame(body))
+            await until(lambda: not listener.peers, timeout=2)
+
+
 # When the hub cannot keep a message.
 
 
@@ -221,6 +236,21 @@ async def test_what_is_answered_negatively_is_kept_as_refused(name: str, tmp_pat
             shown = await ask(hub, "messages.show", id=refused["id"], phi=True)
             assert CANARY in shown["body"], "what was refused can be looked at"
     assert CANARY not in json.dumps(logs, default=str)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [adt("M1").replace(b"|P|2.5\r", b"|P|2.5||A77\r"), adt("M1", more=("DSC|A77",))],
+    ids=["the rest of a message", "the beginning of one"],
+)
+async def test_a_part_of_a_message_is_not_taken_for_a_whole_one(body: bytes) -> None:
+    """MSH-14 and DSC say that a message was cut in pieces; half an appointment would be worse than none."""
+    deliver = FakeDeliver()
+    async with listening(deliver) as listener, wire(listener.port) as partner:
+        await partner.send(frame(body))
+        answer = await partner.answer()
+    assert (str(answer), answer.segments["ERR"][3].split("^")[0]) == ("AR M1", "207")
+    assert (deliver.delivered, len(deliver.refused)) == ([], 1)
 
 
 async def test_a_refused_message_that_was_mended_is_looked_at_afresh(tmp_path: Path) -> None:
