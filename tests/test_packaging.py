@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -104,7 +105,7 @@ def test_the_lock_has_every_dependency() -> None:
         *PYPROJECT["dependency-groups"]["dev"],
         *PYPROJECT["build-system"]["requires"],
     ]
-    names = [name.split(";")[0].split(">")[0].split("<")[0].strip().lower() for name in wanted]
+    names = [re.split(r"[\[<>=!~; ]", name)[0].lower() for name in wanted]
     assert [name for name in names if name not in lock] == []
 
 

@@ -587,7 +587,7 @@ def test_nothing_of_a_patient_is_readable_in_the_files_of_the_store(answers: Ans
 
 WRONG: dict[str, tuple[Callable[[Path], tuple[str | Path, ...]], int, str]] = {
     "a message that is not there": (lambda f: ("messages", "show", "nope", "-c", f), 1, "nope"),
-    "a timeline of nothing": (lambda f: ("trace", "nope", "-c", f), 1, "nope"),
+    "a timeline of nothing": (lambda f: ("trace", "nope", "-c", f), 1, "nothing is known"),
     "a visit that is not there": (lambda f: ("eligibility", "show", "nope", "-c", f), 1, "nope"),
     "a check of nothing": (lambda f: ("eligibility", "check", "nope", "-c", f), 1, "nope"),
     "a state that does not exist": (lambda f: ("messages", "list", "--state", "lost", "-c", f), 2, "waiting"),

@@ -146,7 +146,7 @@ async def test_a_hub_runs_with_all_of_it(python: Path, there: Run, tmp_path: Pat
         await until(lambda: ledger.exists() and len(ledger.read_bytes().splitlines()) == 2)
         assert sorted(ledger.read_text(encoding="utf-8").splitlines()) == ["* Hello Jane D.", "* Hello Richard R."]
         await until(lambda: states(there, file) == {"delivered"})
-        traced = await asyncio.to_thread(there, "trace", "M1", "-c", file, "--json")
+        traced = await asyncio.to_thread(there, "trace", "M1", "-c", file, "--phi", "--json")
         assert "Badge printed" in [entry["text"] for entry in json_lines(traced.stdout)]
     finally:
         process.send_signal(signal.SIGTERM)

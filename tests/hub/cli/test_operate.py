@@ -97,7 +97,8 @@ def test_lists_have_the_fields_of_the_interface(cli: Cli, clinic: Path) -> None:
     assert all(named <= line.keys() for line in lines)
     entries = cli("trace", "F-77", "--json", "-c", clinic).lines
     assert all({"seq", "at", "what", "message", "connection", "type", "text"} <= entry.keys() for entry in entries)
-    assert "New booking" in [entry["text"] for entry in entries]
+    assert "booked" in [entry["what"] for entry in entries]
+    assert "New booking" in [entry["text"] for entry in cli("trace", "F-77", "--phi", "--json", "-c", clinic).lines]
     status = cli("status", "--json", "-c", clinic).json
     assert {"ready", "connections", "store"} <= status.keys()
     assert {"name", "state", "waiting", "oldest_s", "last_message_at", "last_error"} <= status["connections"][0].keys()
