@@ -167,7 +167,8 @@ class FlowTarget(Target):
         row.keys = self._core.filing.rows(own, keys)
         step = f"{self.flow.name}/{context.asked_at if sent.ask else ''}"
         origin = item.id if sent.ask else None
-        work = NewWork(f"to:{sent.destination}", item.lanes[0], item.lanes[1:], item.generation, step, origin, item.config)
+        target = f"to:{sent.destination}"
+        work = NewWork(target, item.lanes[0], item.lanes[1:], item.generation, step, origin, item.config, again=item.again)
         row.works = [work]
         return row
 

@@ -152,9 +152,9 @@ class Hub:
         target = self.targets.get(work.target)
         if target is not None and work.id and work.state == "waiting":
             lanes = (work.lane, *work.also)
-            target.offer(
-                Item(work.id, seq, message, lanes, work.generation, step=work.step, origin=work.origin, config=work.config)
-            )
+            item = Item(work.id, seq, message, lanes, work.generation, step=work.step, origin=work.origin, config=work.config)
+            item.again = work.again
+            target.offer(item)
 
     def _broken(self, error: StoreError) -> None:
         log.error("the store is broken", reason=str(error))

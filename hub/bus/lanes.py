@@ -41,6 +41,8 @@ class Item:
     """It waits for a person."""
     doubtful: bool = False
     """It was being sent when the hub stopped."""
+    again: int = 0
+    """1 when it was asked for after its turn: it gives way to fresh work."""
     running: bool = False
     ready: bool = False
 

@@ -144,6 +144,7 @@ class OutgoingTarget(Target):
         following = asker.flow.after(asker.step) if asker.flow is not None else None
         if following is not None:
             work = NewWork(f"flow:{asker.name}", item.lanes[0], item.lanes[1:], item.generation, following, config=item.config)
+            work.again = item.again
             row.works = [work]
         elif asker.flow is None or asker.flow.index(asker.step) is None:
             reason = f"the flow {asker.name} or its step {asker.step!r} does not exist any more"

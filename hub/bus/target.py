@@ -170,4 +170,5 @@ def _item(row: OpenWork) -> Item:
         row.config,
         held=row.state == "held",
         doubtful=row.state == "working",
+        again=row.again,
     )

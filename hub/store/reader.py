@@ -252,7 +252,7 @@ def state_of(own: str | None, works: Sequence[Row[Any]]) -> str:
 
 def _open_work() -> Select[Any]:
     columns = (work.c.id, work.c.seq, message.c.id.label("message"), work.c.lane, work.c.also, work.c.generation, work.c.state)
-    rest = (work.c.attempts, work.c.next_at, work.c.step, work.c.origin, work.c.config)
+    rest = (work.c.attempts, work.c.next_at, work.c.step, work.c.origin, work.c.config, work.c.again)
     return select(*columns, *rest).join(message, message.c.seq == work.c.seq).where(text(f"work.{OPEN}"))
 
 
@@ -271,6 +271,7 @@ def _as_open_work(row: Row[Any]) -> OpenWork:
         row.step,
         row.origin,
         row.config,
+        row.again,
     )
 
 

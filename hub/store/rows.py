@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 OPEN_STATES = ("waiting", "working", "held")
 """Work that a lane has."""
+KEEP = {"full": 0, "until_delivered": 1, "metadata": 2}
+"""How long the body of a message stays: for good, until all of its work is delivered, until its work has ended in any way."""
 STATES = ("waiting", "working", "parked", "held", "delivered", "skipped", "unknown", "quarantined", "refused")
 
 
@@ -22,6 +24,8 @@ class NewWork:
     config: str = ""
     state: str = "waiting"
     reason: str | None = None
+    again: int = 0
+    """1 when a person asked for it after its turn: it gives way to fresh work, and its delivery is marked as late."""
     id: int = 0
     """Given by the writer; the order in which its lane does it."""
 
@@ -52,6 +56,8 @@ class NewMessage:
     """Digest of what makes a resend recognisable."""
     forget_before: int = 0
     """Older sightings do not count."""
+    keep: int = 0
+    """How long its body stays: one of KEEP."""
     seq: int = 0
     """Given by the writer."""
     duplicate: bool = False
@@ -151,6 +157,58 @@ class AuditRow:
 
 
 @dataclass(slots=True)
+class RouteRow:
+    """What a person has stopped; with an empty state it goes on again."""
+
+    name: str
+    """`flow:NAME`, `to:NAME` (sending) or `from:NAME` (receiving)."""
+    state: str
+    until: int = 0
+    at: int = 0
+    actor: str = ""
+
+
+@dataclass(slots=True)
+class JobRow:
+    """Work that takes more than one commit, and how far it has come."""
+
+    id: str
+    kind: str
+    state: str
+    at: int
+    changed_at: int
+    actor: str
+    total: int
+    looked: int
+    done: int
+    params: str
+    seqs: bytes
+
+
+@dataclass(slots=True)
+class Replaced:
+    """An edited message takes the place of the original in its lanes; the original's attempts stay with the original."""
+
+    work: int
+    at: int
+    message: NewMessage
+    """Kept in the same write."""
+    closed: NewWork
+    """How the work ended for the original; made in the same write."""
+
+
+@dataclass(slots=True)
+class Rare:
+    """Changes off the hot path; hub/store/rare.py has their statements, the same for both databases."""
+
+    routes: list[RouteRow] = field(default_factory=list)
+    jobs: list[JobRow] = field(default_factory=list)
+    replaced: list[Replaced] = field(default_factory=list)
+    erased: list[int] = field(default_factory=list)
+    """Messages (seq) whose body goes."""
+
+
+@dataclass(slots=True)
 class Write:
     """One set of changes: it is committed as a whole, or undone as a whole without disturbing the others of its group."""
 
@@ -173,6 +231,8 @@ class Write:
     unseen: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Key and digest of sightings that no longer count: the sender was told no."""
     data_keys: list[tuple[int, bytes]] = field(default_factory=list)
+    rare: Rare | None = None
+    """Applied after everything else of this write."""
     error: BaseException | None = None
     """Set by the writer when this set alone failed."""
 
@@ -198,3 +258,4 @@ class OpenWork:
     step: str
     origin: int | None
     config: str
+    again: int = 0

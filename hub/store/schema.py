@@ -11,6 +11,9 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 HEAD = "0001"
 """The migration this code works with."""
 
+ERASABLE = "keep > 0 AND body IS NOT NULL"
+"""Messages whose bodies go once their work is done.  Queries say it in these words, as those below."""
+
 metadata = MetaData()
 
 message = Table(
@@ -32,6 +35,7 @@ message = Table(
     Column("size", BigInteger, nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("file", String),  # bodies over 256 KB
+    Column("keep", Integer, nullable=False),  # how long the body stays: 0 full, 1 until delivered, 2 until its end
     Column("body", LargeBinary),
     Index("message_id", "id", unique=True),
     Index("message_connection", "connection", "seq"),
@@ -39,6 +43,7 @@ message = Table(
     Index("message_parent", "parent", sqlite_where=text("parent IS NOT NULL"), postgresql_where=text("parent IS NOT NULL")),
     Index("message_at", "at"),
     Index("message_state", "state", "seq", sqlite_where=text("state IS NOT NULL"), postgresql_where=text("state IS NOT NULL")),
+    Index("message_erase", "seq", sqlite_where=text(ERASABLE), postgresql_where=text(ERASABLE)),
 )
 
 message_key = Table(
@@ -65,6 +70,7 @@ work = Table(
     Column("lane", String, nullable=False),
     Column("also", String),  # further lanes a merge holds, separated by blanks
     Column("generation", Integer, nullable=False),
+    Column("again", Integer, nullable=False),  # 1: a person asked for it after its turn; it gives way to fresh work
     Column("state", String, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("next_at", BigInteger, nullable=False),
@@ -165,6 +171,33 @@ due = Table(
     Column("payload", LargeBinary, nullable=False),
     Index("due_at", "at"),
     sqlite_with_rowid=False,
+)
+
+route_state = Table(  # what people have stopped: without a row it goes on
+    "route_state",
+    metadata,
+    Column("name", String, primary_key=True),  # flow:NAME, to:NAME, from:NAME
+    Column("state", String, nullable=False),  # paused, draining
+    Column("until", BigInteger, nullable=False),  # draining: work up to this id is still done
+    Column("at", BigInteger, nullable=False),
+    Column("actor", String, nullable=False),
+)
+
+job = Table(  # what takes longer than one commit and goes on after a restart
+    "job",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("kind", String, nullable=False),  # replay
+    Column("state", String, nullable=False),  # running, done, stopped
+    Column("at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("total", BigInteger, nullable=False),  # messages it was asked for
+    Column("looked", BigInteger, nullable=False),  # of these, how many it has come to
+    Column("done", BigInteger, nullable=False),  # of these, how many it did something for
+    Column("params", Text, nullable=False),  # JSON, without patient data
+    Column("seqs", LargeBinary, nullable=False),  # the messages, packed
+    Index("job_running", "id", sqlite_where=text("state = 'running'"), postgresql_where=text("state = 'running'")),
 )
 
 counter = Table(

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.errors import Conflict, StoreBroken, StoreError, StoreFull, Unkept
+from hub.store.rare import statements
 from hub.store.rows import AuditRow, DueRow, Mark, NewMessage, NewWork, RecordRow, Write
 
 OLDEST_SQLITE = (3, 35, 0)
@@ -120,6 +121,9 @@ class SqliteWriter:
             run("INSERT OR IGNORE INTO data_key VALUES (?,?)", (number, wrapped))
         for audit in write.audit:
             self._audit(audit)
+        if write.rare is not None:
+            for statement, values in statements(write.rare):
+                run(statement, values)
 
     # Messages and work.
 
@@ -130,7 +134,7 @@ class SqliteWriter:
         row = (
             seq, message.id, message.at, message.connection, message.direction, message.format, message.type,
             message.control_id, message.parent, message.generation, message.state, message.reason, message.flag,
-            message.size, message.digest, message.file, message.body,
+            message.size, message.digest, message.file, message.keep, message.body,
         )  # fmt: skip
         if self.connection.execute(_MESSAGE, row).fetchone() is None:
             self._known_message(message)
@@ -177,6 +181,7 @@ class SqliteWriter:
                 work.lane,
                 also,
                 work.generation,
+                work.again,
                 work.state,
                 work.step,
                 work.origin,
@@ -235,11 +240,12 @@ class SqliteWriter:
         )
 
 
-_MESSAGE = "INSERT INTO message VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING RETURNING seq"
+_MESSAGE = "INSERT INTO message VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING RETURNING seq"
 _KEY = "INSERT OR IGNORE INTO message_key VALUES (?,?,?)"
 _WORK = """
-    INSERT INTO work (id, seq, target, lane, also, generation, state, attempts, next_at, step, origin, asks, config, reason, at)
-    VALUES (?,?,?,?,?,?,?,0,0,?,?,0,?,?,?)
+    INSERT INTO work (
+        id, seq, target, lane, also, generation, again, state, attempts, next_at, step, origin, asks, config, reason, at
+    ) VALUES (?,?,?,?,?,?,?,?,0,0,?,?,0,?,?,?)
 """
 _MARK = """
     UPDATE work SET state=?1, attempts=?2, next_at=?3, reason=?4, answer=coalesce(?5, answer), asks=?6, step=coalesce(?7, step),

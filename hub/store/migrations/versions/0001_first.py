@@ -18,6 +18,7 @@ def partial(condition: str) -> dict[str, sa.TextClause]:
 def upgrade() -> None:
     messages()
     works()
+    operations()
     records()
     housekeeping()
 
@@ -41,6 +42,7 @@ def messages() -> None:
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("digest", sa.LargeBinary, nullable=False),
         sa.Column("file", sa.String),
+        sa.Column("keep", sa.Integer, nullable=False),
         sa.Column("body", sa.LargeBinary),
     )
     op.create_index("message_id", "message", ["id"], unique=True)
@@ -49,6 +51,7 @@ def messages() -> None:
     op.create_index("message_parent", "message", ["parent"], **partial("parent IS NOT NULL"))
     op.create_index("message_at", "message", ["at"])
     op.create_index("message_state", "message", ["state", "seq"], **partial("state IS NOT NULL"))
+    op.create_index("message_erase", "message", ["seq"], **partial("keep > 0 AND body IS NOT NULL"))
     op.create_table(
         "message_key",
         sa.Column("kind", sa.String, primary_key=True),
@@ -86,6 +89,7 @@ def works() -> None:
         sa.Column("lane", sa.String, nullable=False),
         sa.Column("also", sa.String),
         sa.Column("generation", sa.Integer, nullable=False),
+        sa.Column("again", sa.Integer, nullable=False),
         sa.Column("state", sa.String, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("next_at", sa.BigInteger, nullable=False),
@@ -119,6 +123,32 @@ def works() -> None:
         sa.Column("reply", sa.LargeBinary),
         sqlite_with_rowid=False,
     )
+
+
+def operations() -> None:
+    op.create_table(
+        "route_state",
+        sa.Column("name", sa.String, primary_key=True),
+        sa.Column("state", sa.String, nullable=False),
+        sa.Column("until", sa.BigInteger, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.Column("actor", sa.String, nullable=False),
+    )
+    op.create_table(
+        "job",
+        sa.Column("id", sa.String, primary_key=True),
+        sa.Column("kind", sa.String, nullable=False),
+        sa.Column("state", sa.String, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.Column("changed_at", sa.BigInteger, nullable=False),
+        sa.Column("actor", sa.String, nullable=False),
+        sa.Column("total", sa.BigInteger, nullable=False),
+        sa.Column("looked", sa.BigInteger, nullable=False),
+        sa.Column("done", sa.BigInteger, nullable=False),
+        sa.Column("params", sa.Text, nullable=False),
+        sa.Column("seqs", sa.LargeBinary, nullable=False),
+    )
+    op.create_index("job_running", "job", ["id"], **partial("state = 'running'"))
 
 
 def records() -> None:
