@@ -1,46 +1,32 @@
-"""HL7 v2 over TCP: the minimal lower layer protocol (HL7 v2 implementation guide, appendix C: `0B` message `1C 0D`).
-
-The listener answers when the message is on disk, not before; the sender takes an acknowledgement only for the message it
-belongs to (MSA-2 = MSH-10), and never uses a connection again on which an answer was missing.
-"""
+"""The listener: receives, hands over, and answers when the message is on disk."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import ipaddress
-import socket
-import ssl
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import structlog
 from pydantic import Field, model_validator
 
-from hub.connector import AnyConnector, Deliver, Destination, DestinationConfig, Source, SourceConfig
-from hub.errors import ConnectionDown, HubError, MessageRejected, MessageUnusable
-from hub.formats.hl7v2 import Hl7, acknowledge, read_acknowledgement, split
+from connectors.mllp.framing import Frame, Framer, Stream, Timer, framed
+from hub.connector import Deliver, Source, SourceConfig
+from hub.errors import ConnectionDown, HubError, MessageUnusable
+from hub.formats.hl7v2 import Hl7, acknowledge, split
 from hub.formats.hl7v2.ack import Fault
-from hub.hookspecs import hookimpl
 from hub.message import Message
 from hub.net.hosts import HostName, is_loopback
-from hub.net.tls import TlsClient, TlsServer, client_context, server_context, tls_failure
+from hub.net.tls import TlsServer, server_context
 from hub.units import Duration, Size
 
 log = structlog.get_logger(__name__)
 
-START, END, CR = b"\x0b", b"\x1c", b"\r"
-CODES = ("AA", "AE", "AR", "CA", "CE", "CR")
-"""HL7 table 0008: what an acknowledgement may say."""
 JUNK_LIMIT = 64 * 1024
 """Bytes between frames after which a peer is cut off: it does not speak MLLP."""
-HEADER = b"MSH"
-HEAD = 4096
-"""What is kept of a frame that is too long: enough for its MSH."""
-LONE_END = 0.2
-"""Seconds of silence after a 1C without its 0D that make it the end of the frame all the same."""
 WAITING_FRAMES = 64
 WAITING_BYTES = 1024 * 1024
 """Frames of one connection, and bytes in them, that may wait for their answer before it is no longer read."""
@@ -50,203 +36,6 @@ DONE = ("delivered", "skipped")
 """Outcomes after which the sender hears that all is well; a message no flow wants is one of them."""
 
 T = TypeVar("T")
-
-
-# Framing.
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What was found between a start and an end; with a fault it is only a part."""
-
-    body: bytes
-    fault: Literal["", "too long", "broken"] = ""
-
-
-@dataclass(slots=True)
-class Framer:
-    """Cuts a stream into frames, however it arrives.  Knows no HL7 and no sockets."""
-
-    max_frame: int
-    lenient_start: bool = False
-    """Takes what begins with MSH for a frame whose 0B is missing."""
-    inside: bool = False
-    begun: int = 0
-    """Frames that have begun, so far."""
-    junk: int = 0
-    """Bytes outside of frames, so far."""
-    gap: int = 0
-    """Bytes outside of frames since the last one."""
-    lone_ends: int = 0
-    """Frames that ended in 1C without its 0D, so far."""
-    _may_be_naked: bool = False
-    """True while a message without its 0B would be accepted: nothing but line ends came since the last frame."""
-    _buffer: bytearray = field(default_factory=bytearray)
-    _scanned: int = 0
-    _head: bytes | None = None
-    """Beginning of a frame that is too long, while the rest is thrown away."""
-
-    def __post_init__(self) -> None:
-        self._may_be_naked = self.lenient_start
-
-    def feed(self, data: bytes) -> list[Frame]:
-        self._buffer += data
-        frames: list[Frame] = []
-        while self._within(frames) if self.inside else self._between():
-            pass
-        return frames
-
-    def _between(self) -> bool:
-        if self._may_be_naked and (naked := self._naked_start()) is not None:
-            return naked
-        start = self._buffer.find(START)
-        self._skip(len(self._buffer) if start < 0 else start)
-        if start < 0:
-            return False
-        del self._buffer[:1]
-        self._begin()
-        return True
-
-    def _skip(self, count: int) -> None:
-        self.junk += count
-        self.gap += count
-        del self._buffer[:count]
-
-    def _naked_start(self) -> bool | None:
-        """True when a message begins without its 0B, False when it is too early to say, None when it does not."""
-        self._skip(len(self._buffer) - len(self._buffer.lstrip(b"\r\n")))
-        first = bytes(self._buffer[: len(HEADER)])
-        if not HEADER.startswith(first):
-            self._may_be_naked = False
-            return None
-        if first == HEADER:
-            self._begin()
-        return first == HEADER
-
-    def _begin(self) -> None:
-        self.inside, self.begun, self.gap = True, self.begun + 1, 0
-        self._scanned, self._head = 0, None
-        self._may_be_naked = self.lenient_start
-
-    def _within(self, frames: list[Frame]) -> bool:
-        buffer = self._buffer
-        end = buffer.find(END, self._scanned)
-        again = buffer.find(START, self._scanned, end if end >= 0 else len(buffer))
-        if again >= 0:
-            self._finish(frames, again, "broken")
-            del buffer[: again + 1]
-            self._begin()
-            return True
-        if end < 0:
-            self._scanned = len(buffer)
-            self._throw_away_what_is_too_long()
-            return False
-        following = buffer[end + 1 : end + 2]
-        if not following:
-            self._scanned = end
-            return False
-        if following not in (CR, START):
-            self._scanned = end + 1  # 1C inside a message: not allowed, but the message is not over
-            return True
-        self._finish(frames, end)
-        self.lone_ends += following != CR
-        del buffer[: end + 1 + (following == CR)]
-        return True
-
-    def _throw_away_what_is_too_long(self) -> None:
-        if self._head is not None or len(self._buffer) > self.max_frame:
-            self._head = self._beginning()
-            self._buffer.clear()
-            self._scanned = 0
-
-    def _beginning(self) -> bytes:
-        return self._head or bytes(self._buffer[: min(HEAD, self.max_frame)])
-
-    def _finish(self, frames: list[Frame], length: int, fault: Literal["", "broken"] = "") -> None:
-        """The frame up to here is one; an empty one says nothing, some senders keep the link alive with it."""
-        self.inside = False
-        if self._head is not None or length > self.max_frame:
-            frames.append(Frame(self._beginning(), fault or "too long"))
-        elif length:
-            frames.append(Frame(bytes(self._buffer[:length]), fault))
-
-    @property
-    def lone_end(self) -> bool:
-        """True when all there is ends in 1C: silence will make it the end."""
-        return self.inside and self._buffer[-1:] == END
-
-    def silence(self) -> list[Frame]:
-        """Nothing came after a 1C: takes it as the end."""
-        frames: list[Frame] = []
-        if self.lone_end:
-            self._finish(frames, len(self._buffer) - 1)
-            self._buffer.clear()
-            self.lone_ends += 1
-        return frames
-
-
-def framed(body: bytes) -> bytes:
-    return START + body + END + CR
-
-
-@dataclass(slots=True)
-class _Timer:
-    """One call later on, which may be put off or called off."""
-
-    loop: asyncio.AbstractEventLoop
-    _handle: asyncio.TimerHandle | None = None
-
-    def start(self, seconds: float, call: Callable[[], None]) -> None:
-        self.stop()
-        self._handle = self.loop.call_later(seconds, call)
-
-    def stop(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
-
-
-class _Stream(asyncio.Protocol):
-    """A connection whose bytes become frames: what listener and sender have in common."""
-
-    def __init__(self, framer: Framer) -> None:
-        self.framer = framer
-        self.transport: Any = None
-        self.loop = asyncio.get_running_loop()
-        self.silence = _Timer(self.loop)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        _keep_alive(transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self.silence.stop()
-
-    def data_received(self, data: bytes) -> None:
-        self.silence.stop()
-        self.take(self.framer.feed(data))
-        if self.framer.lone_end:
-            self.silence.start(LONE_END, self.take_what_ended)
-
-    def take_what_ended(self) -> None:
-        self.take(self.framer.silence())
-
-    def take(self, frames: list[Frame]) -> None:
-        raise NotImplementedError
-
-
-def _keep_alive(transport: asyncio.BaseTransport) -> None:
-    sock: socket.socket | None = transport.get_extra_info("socket")
-    if sock is None:
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-# Listener.
 
 
 class ListenerConfig(SourceConfig):
@@ -338,7 +127,7 @@ class MllpListener(Source[ListenerConfig]):
         self._server = None
 
 
-class _Peer(_Stream):
+class _Peer(Stream):
     """One connection of a sender: its frames are answered in order."""
 
     def __init__(self, listener: MllpListener) -> None:
@@ -346,7 +135,7 @@ class _Peer(_Stream):
         self.listener = listener
         self.frames: deque[Frame] = deque()
         self.worker: asyncio.Task[None] | None = None
-        self.clock = _Timer(self.loop)
+        self.clock = Timer(self.loop)
         self.timed = 0
         """Which frame the clock runs for; 0 when it stands still."""
         self.writable = asyncio.Event()
@@ -611,208 +400,3 @@ def _condition(value: str | None) -> str:
 
 def _holds(condition: str, *, failed: bool) -> bool:
     return condition == "AL" or condition == ("ER" if failed else "SU")
-
-
-# Sender.
-
-
-class SenderConfig(DestinationConfig):
-    """Sends HL7 v2 over MLLP."""
-
-    host: HostName
-    """The partner's host name or address."""
-    port: int = Field(ge=1, le=65535)
-    """Its TCP port."""
-    tls: TlsClient | None = None
-    """TLS, with `cert` and `key` for mutual TLS. Write `tls: {}` for TLS with the system's authorities."""
-    allow_plaintext: str | None = None
-    """Why this connection may do without TLS although it leaves this machine, in a few words."""
-    connect_timeout: Duration = Field(default=10.0, gt=0)
-    """How long connecting may take."""
-    timeout: Duration = Field(default=30.0, gt=0)
-    """How long the acknowledgement may take; the connection is closed after it."""
-    max_frame: Size = Field(default=1024 * 1024, ge=1024)
-    """Longest acknowledgement."""
-
-    @model_validator(mode="after")
-    def _plain_text_needs_a_reason(self) -> SenderConfig:
-        if self.tls is None and not is_loopback(self.host) and not self.allow_plaintext:
-            raise ValueError("sending beyond this machine needs `tls`, or `allow_plaintext` with the reason why not")
-        return self
-
-
-class MllpSender(Destination[SenderConfig]):
-    """Sends HL7 v2 messages and waits for the acknowledgement of each."""
-
-    kind = "mllp_sender"
-    repeat = "safe"
-
-    def __init__(self, name: str, config: SenderConfig) -> None:
-        super().__init__(name, config)
-        self._idle: list[_Link] = []
-        self._links: set[_Link] = set()
-        self._context: ssl.SSLContext | None = None
-
-    async def open_destination(self) -> None:
-        self._context = client_context(self.config.tls) if self.config.tls is not None else None
-
-    async def send(self, message: Message) -> Message | None:
-        body = message.body
-        control_id = self._control_id(body)
-        link = await self._link()
-        frame = await link.ask(framed(body), self.config.timeout)
-        answer = self._check(link, frame, control_id)
-        self._idle.append(link)
-        return answer
-
-    def _control_id(self, body: bytes) -> str:
-        """MSH-10 of what can be sent; raises MessageRejected when it cannot."""
-        try:
-            control_id = Hl7(body).control_id
-        except MessageUnusable as error:
-            raise MessageRejected(f"{self.name} sends HL7 v2 only: {error}", final=True) from None
-        if START in body or END in body:
-            raise MessageRejected(
-                f"{self.name}: the message holds the byte 0B or 1C, which MLLP keeps for its frames", final=True, code="HL7-112"
-            )
-        return control_id
-
-    async def _link(self) -> _Link:
-        while self._idle:
-            link = self._idle.pop()
-            if link.usable:
-                return link
-        return await self._connect()
-
-    async def _connect(self) -> _Link:
-        config, down = self.config, f"{self.name}: cannot connect to {self._place}"
-        name = config.tls.server_name if config.tls is not None else None
-        try:
-            async with asyncio.timeout(config.connect_timeout):
-                _, link = await asyncio.get_running_loop().create_connection(
-                    lambda: _Link(self),
-                    config.host,
-                    config.port,
-                    ssl=self._context,
-                    server_hostname=name if self._context else None,
-                )
-        except TimeoutError:
-            raise ConnectionDown(f"{down} within {config.connect_timeout:g} s") from None
-        except ssl.SSLError as error:
-            raise self.tls_failed(error) from None
-        except OSError as error:
-            raise ConnectionDown(f"{down}: {error.strerror or type(error).__name__}") from None
-        self._links.add(link)
-        return link
-
-    @property
-    def _place(self) -> str:
-        return f"{self.config.host}:{self.config.port}"
-
-    def tls_failed(self, error: Exception) -> ConnectionDown:
-        return ConnectionDown(f"{self.name}: TLS with {self._place} failed: {tls_failure(error)}", code="TLS-003")
-
-    def _check(self, link: _Link, frame: Frame, control_id: str) -> Message:
-        """Takes an acknowledgement only for the message it belongs to."""
-        try:
-            if frame.fault:
-                raise MessageUnusable(f"the answer is {frame.fault}")
-            ack = read_acknowledgement(frame.body)
-            if ack.code not in CODES:
-                raise MessageUnusable("its MSA-1 is none of AA, AE, AR, CA, CE and CR")
-        except MessageUnusable as error:
-            link.close()
-            raise ConnectionDown(
-                f"{self.name}: what {self._place} answered is no acknowledgement: {error}", code="HL7-110"
-            ) from None
-        if ack.control_id != control_id:
-            link.close()
-            raise ConnectionDown(
-                f"{self.name}: {self._place} acknowledged another message than the one that was sent", code="HL7-111"
-            )
-        if ack.code not in ("AA", "CA"):
-            self._idle.append(link)
-            codes = f" ({ack.text})" if ack.text else ""
-            raise MessageRejected(f"{self._place} answered {ack.code}{codes}", answer=ack.code, reply=frame.body)
-        return Message(frame.body, "hl7v2", headers={"answer": ack.code})
-
-    def forget(self, link: _Link) -> None:
-        self._links.discard(link)
-        with contextlib.suppress(ValueError):
-            self._idle.remove(link)
-
-    async def check(self) -> str:
-        await self.open_destination()
-        link = await self._connect()
-        link.close()
-        return f"{self._place} accepts connections" + (" with TLS" if self._context else "")
-
-    async def close(self) -> None:
-        for link in list(self._links):
-            link.close()
-
-
-class _Link(_Stream):
-    """A connection to the partner, one question at a time."""
-
-    def __init__(self, sender: MllpSender) -> None:
-        super().__init__(Framer(sender.config.max_frame))
-        self.sender = sender
-        self.waiting: asyncio.Future[Frame] | None = None
-        self.closed = False
-        self.failure: Exception | None = None
-
-    @property
-    def usable(self) -> bool:
-        return not self.closed and not self.transport.is_closing()
-
-    def take(self, frames: list[Frame]) -> None:
-        for frame in frames:
-            if self.waiting is None or self.waiting.done():
-                self.close()  # an answer nobody waits for: it must never be taken for the next message
-                return
-            self.waiting.set_result(frame)
-
-    def eof_received(self) -> bool:
-        self.take_what_ended()
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self.closed, self.failure = True, exc
-        self.sender.forget(self)
-        if self.waiting is not None and not self.waiting.done():
-            self.waiting.set_exception(self._gone())
-
-    def _gone(self) -> ConnectionDown:
-        if self.failure is not None and tls_failure(self.failure):
-            return self.sender.tls_failed(self.failure)
-        return ConnectionDown(f"{self.sender.name}: the partner closed the connection before it answered")
-
-    async def ask(self, data: bytes, timeout: float) -> Frame:
-        """Sends and waits; after a time-out this connection is never used again."""
-        if self.closed:
-            raise self._gone()
-        self.waiting = self.loop.create_future()
-        self.transport.write(data)
-        try:
-            async with asyncio.timeout(timeout):
-                return await self.waiting
-        except TimeoutError:
-            self.close()
-            raise ConnectionDown(f"{self.sender.name}: no acknowledgement within {timeout:g} s") from None
-        except asyncio.CancelledError:
-            self.close()
-            raise
-        finally:
-            self.waiting = None
-
-    def close(self) -> None:
-        self.closed = True
-        if self.transport is not None:
-            self.transport.close()
-
-
-@hookimpl
-def register_connectors() -> list[type[AnyConnector]]:
-    return [MllpListener, MllpSender]
