@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 LARGE_BODY = 256 * 1024
@@ -22,7 +23,7 @@ LARGE_BODY = 256 * 1024
 
 def _base32(number: int) -> str:
     """100 bits as 20 characters: short enough for MSH-10 (20 characters up to HL7 v2.6)."""
-    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(95, -1, -5))
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(90, -1, -10)])
 
 
 def new_id() -> str:

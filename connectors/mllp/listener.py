@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from connectors.mllp.framing import Frame, Framer, Stream, Timer, framed
 from hub.connector import Deliver, Source, SourceConfig
 from hub.errors import ConnectionDown, HubError, MessageUnusable
-from hub.formats.hl7v2 import Hl7, acknowledge, split
+from hub.formats.hl7v2 import Hl7, acknowledge, opened, split
 from hub.formats.hl7v2.ack import Fault
 from hub.message import Message
 from hub.net.hosts import HostName, is_loopback
@@ -348,7 +348,7 @@ def _damaged(frame: Frame) -> _Received:
 def _examined(body: bytes, charset: str | None) -> _Received:
     message = Message(body, "hl7v2")
     try:
-        hl7 = Hl7(body, charset)
+        hl7 = opened(body, charset)
     except MessageUnusable as error:
         return _Received(message, None, Fault("200"), reason=f"{error}; it was not answered")
     if not hl7.get("MSH-9.1"):

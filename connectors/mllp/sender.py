@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from connectors.mllp.framing import END, START, Frame, Framer, Stream, framed
 from hub.connector import Destination, DestinationConfig
 from hub.errors import ConnectionDown, MessageRejected, MessageUnusable
-from hub.formats.hl7v2 import Hl7, read_acknowledgement
+from hub.formats.hl7v2 import opened, read_acknowledgement
 from hub.message import Message
 from hub.net.hosts import HostName, is_loopback
 from hub.net.tls import TlsClient, client_context, tls_failure
@@ -73,7 +73,7 @@ class MllpSender(Destination[SenderConfig]):
     def _control_id(self, body: bytes) -> str:
         """MSH-10 of what can be sent; raises MessageRejected when it cannot."""
         try:
-            control_id = Hl7(body).control_id
+            control_id = opened(body).control_id
         except MessageUnusable as error:
             raise MessageRejected(f"{self.name} sends HL7 v2 only: {error}", final=True) from None
         if START in body or END in body:

@@ -31,7 +31,7 @@ def _tree(message: Hl7) -> None:
     for segment in message.segments:
         seen[segment.id] = seen.get(segment.id, 0) + 1
         click.echo(f"  {segment.id}")
-        count = len(segment.fields(message.separators.field)) + (segment.id == "MSH")
+        count = len(segment.fields) + (segment.id == "MSH")
         for number in range(1, count):
             values = message.get_all(f"{segment.id}[{seen[segment.id]}]-{number}[*]")
             for value in values:

@@ -62,9 +62,9 @@ def _message(body: bytes) -> dict[str, Any]:
         "appointment": {
             "placer_id": message.get("SCH-1.1"),
             "filler_id": message.get("SCH-2.1"),
-            "starts_at": _start(message) if message.occurrences("SCH") else None,
+            "starts_at": _start(message) if message.places("SCH") else None,
         },
-        "segments": [segment.id for segment in message.segments],
+        "segments": message.ids,
         "findings": [*_header_findings(message), *(_finding("warning", "HL7-CHARSET", text) for text in message.findings)],
     }
 

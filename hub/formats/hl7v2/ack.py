@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from hub.errors import MessageUnusable
 from hub.formats.hl7v2.escapes import Separators, escape
-from hub.formats.hl7v2.message import Hl7
+from hub.formats.hl7v2.message import Hl7, opened
 from hub.message import new_id
 
 TABLE_0357 = {
@@ -45,7 +47,7 @@ def acknowledge(request: Hl7, code: str, fault: Fault | None = None, *, now: dat
     Separators, version, processing id and charset are the sender's; its address and ours are swapped whole.
     """
     separators = request.separators
-    msh = request.segments[0].fields(separators.field)
+    msh = request.fields_of(0)
 
     def field(number: int) -> str:
         return msh[number - 1] if number <= len(msh) else ""
@@ -68,9 +70,16 @@ def acknowledge(request: Hl7, code: str, fault: Fault | None = None, *, now: dat
 
 
 def _timestamp(now: datetime | None) -> str:
-    return (now or datetime.now(UTC).astimezone()).strftime("%Y%m%d%H%M%S%z")
+    return f"{now:%Y%m%d%H%M%S%z}" if now is not None else _local(int(time.time()))
 
 
+@lru_cache(maxsize=4)
+def _local(second: int) -> str:
+    """A moment, in seconds since 1970, as the clock of this machine shows it."""
+    return f"{datetime.fromtimestamp(second, UTC).astimezone():%Y%m%d%H%M%S%z}"
+
+
+@lru_cache(maxsize=256)
 def _at_least(version: str, wanted: str) -> bool:
     def numbers(text: str) -> list[int]:
         return [int(part) if re.fullmatch("[0-9]{1,3}", part) else 0 for part in text.split(".")]
@@ -103,7 +112,7 @@ class Acknowledgement:
 
 def read_acknowledgement(frame: bytes) -> Acknowledgement:
     """Raises MessageUnusable when the frame is no acknowledgement."""
-    message = Hl7(frame)
+    message = opened(frame)
     code = message.get("MSA-1")
     if not code:
         raise MessageUnusable("the answer has no MSA-1, so it is no acknowledgement", code="HL7-110")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
-from hub.formats.hl7v2.message import end_of_message
+from hub.formats.hl7v2.lines import end_of_message
 
+_WORDS = frozenset({b"MSH", b"FHS", b"BHS", b"BTS", b"FTS"})
 _HEADER = re.compile(
     rb"(?<![^\r\n\x0b\x1c])(?:[ \t\x00]|\xef\xbb\xbf)*((?:MSH|FHS|BHS|BTS|FTS)(?=[^A-Za-z0-9\r\n]))", re.IGNORECASE
 )
@@ -29,6 +31,11 @@ def split(body: bytes) -> tuple[list[Part], list[str]]:
 
     A body without any MSH gives no parts.
     """
+    return ([Part(body, 0, 1)], []) if is_one(body) else in_full(body)
+
+
+def in_full(body: bytes) -> tuple[list[Part], list[str]]:
+    """What `split` gives, found by a thorough look."""
     marks = list(_HEADER.finditer(body))
     ends = [mark.start() for mark in marks[1:]] + [len(body)]
     messages: list[tuple[bytes, str]] = []
@@ -45,6 +52,20 @@ def split(body: bytes) -> tuple[list[Part], list[str]]:
                 findings += _miscounted(_field(segment, 1), len(messages) - first)
                 batch, first = "", len(messages)
     return [Part(text, index, len(messages), of) for index, (text, of) in enumerate(messages)], findings
+
+
+def is_one(body: bytes) -> bool:
+    """True when there is certainly one message, from the first byte on: a quick look, which most bodies need no other than."""
+    if not body.startswith(b"MSH") or b"\n" in body or b"\x0b" in body or b"\x1c" in body:
+        return False
+    first, *others = body.split(b"\r")
+    return first[3:4] != b"" and not first[3:4].isalnum() and _begin_no_header(frozenset([line[:3] for line in others]))
+
+
+@lru_cache(maxsize=500)
+def _begin_no_header(beginnings: frozenset[bytes]) -> bool:
+    """True when no line that begins so is a header, even behind blanks."""
+    return all(not head or (head.isalnum() and head.upper() not in _WORDS) for head in beginnings)
 
 
 def _miscounted(announced: str, sent: int) -> list[str]:

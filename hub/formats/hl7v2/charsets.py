@@ -40,7 +40,7 @@ TABLE_0211: dict[str, str] = {
 _NAMES = {"utf-8": "UTF-8", "ascii": "ASCII", "cp1252": "windows-1252"}
 _KNOWN = frozenset({*aliases.aliases, *aliases.aliases.values()})
 """What Python knows by name; a name in a message must never make it look for, and remember, another."""
-_PLAIN = frozenset({"ascii", "utf-8", "iso-8859-1", "cp1252"})
+PLAIN = frozenset({"ascii", "utf-8", "iso-8859-1", "cp1252"})
 """Charsets that write each character in one way only."""
 _ASCII = bytes((0x09, 0x0A, 0x0D, *range(0x20, 0x7F)))
 
@@ -107,7 +107,7 @@ def _decoded(raw: bytes, encoding: str) -> str | None:
         text = raw.decode(encoding)
     except UnicodeError:
         return None
-    if encoding in _PLAIN or all(text.count(end) == raw.count(end.encode()) for end in "\r\n"):
+    if encoding in PLAIN or all(text.count(end) == raw.count(end.encode()) for end in "\r\n"):
         return text
     return None
 
@@ -116,7 +116,7 @@ def writes_back(text: str, encoding: str, raw: bytes) -> bool:
     """False when the charset has written something in one of several ways (ISO 2022 escapes, Big5 doubles) and would choose
     another.
     """
-    if encoding in _PLAIN:
+    if encoding in PLAIN:
         return True
     try:
         return text.encode(encoding) == raw

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from hub.errors import MessageUnusable
 from hub.format import Fields, Format, Keys
 from hub.formats.hl7v2 import paths
-from hub.formats.hl7v2.message import Group, Hl7
+from hub.formats.hl7v2.message import REMEMBERED, REMEMBERED_SIZE, Group, Hl7, opened
 from hub.message import Message
 
 NOT_FOR_MATCHING = frozenset({"SS", "SSN", "DL", "PPN"})
@@ -44,8 +45,8 @@ class Hl7Fields:
 
     def _repetitions(self, field: paths.Path) -> int:
         hl7 = self._view if isinstance(self._view, Hl7) else self._view.message
-        segment = next((s for s in self._view.segments_of(field.segment) if s.id == field.segment), None)
-        return hl7.repetitions(segment, field.field) if segment else 0
+        place = next((p for p in self._view.places_for(field.segment) if hl7.ids[p] == field.segment), None)
+        return 0 if place is None else len(hl7.repetitions(place, field.field))
 
 
 class Repetition:
@@ -75,14 +76,11 @@ class Hl7Format(Format):
     name = "hl7v2"
 
     def keys(self, body: bytes, headers: Mapping[str, str]) -> Keys:
-        try:
-            message = Hl7(body, headers.get("charset"))
-        except MessageUnusable:
-            return Keys(findings=("not HL7 v2",))
-        return _keys(message, headers.get("authority", ""), headers.get("ordering_path", ""))
+        what = (body, headers.get("charset"), headers.get("authority", ""), headers.get("ordering_path", ""))
+        return _remembered(*what) if len(body) <= REMEMBERED_SIZE else _keys(*what)
 
     def open(self, message: Message) -> Fields:
-        return Hl7Fields(Hl7(message.body, message.headers.get("charset")))
+        return Hl7Fields(opened(message.body, message.headers.get("charset")))
 
     def path_error(self, path: str) -> str | None:
         if _COMPONENT.fullmatch(path):
@@ -104,32 +102,45 @@ class Hl7Format(Format):
         return f"{scope!r} is no segment and no field; one looks like IN1 or PID-3"
 
 
-def _keys(message: Hl7, authority: str, ordering_path: str) -> Keys:
+def _keys(body: bytes, charset: str | None, authority: str, ordering_path: str) -> Keys:
+    try:
+        message = opened(body, charset)
+    except MessageUnusable:
+        return Keys(findings=("not HL7 v2",))
     control_id = message.control_id
-    parts = [message.get("MSH-3") or "", message.get("MSH-4") or "", control_id]
+    patients, charts = _patients(message, authority)
     own = _said(message.get(ordering_path)) if ordering_path else ""
     filler, placer = _said(message.get("SCH-2.1")), _said(message.get("SCH-1.1"))
+    sender = f"{message.get('MSH-3') or ''}\x1f{message.get('MSH-4') or ''}"
     return Keys(
         type=message.type,
         control_id=control_id,
-        duplicate_key="\x1f".join(parts) if control_id.strip() else "",
-        patient=_unique(message.get_all("PID[*]-3[*].1") + message.get_all("MRG[*]-1[*].1")),
+        duplicate_key=f"{sender}\x1f{control_id}" if control_id.strip() else "",
+        patient=patients,
         appointment=_unique([filler or placer]),
-        other=[("placer", placer)] if placer and filler and placer != filler else [],
+        other=(("placer", placer),) if placer and filler and placer != filler else (),
         member=_unique(message.get_all("IN1[*]-36.1") + message.get_all("IN1[*]-49.1")),
-        ordering=[own] if own else _charts(message, authority),
+        ordering=(own,) if own else charts,
         findings=tuple(message.findings),
     )
 
 
-def _charts(message: Hl7, authority: str) -> list[str]:
-    """Authority and id of every chart a message is about: one, or for a merge all that take part."""
-    charts = []
-    for field in ("PID-3", "MRG-1"):
-        for segment in message.occurrences(field[:3]):
-            if number := _said(message.value(segment, f"{field}.1")):
-                charts.append(f"{_said(message.value(segment, f'{field}.4.1')) or authority}|{number}")
-    return _unique(charts)
+_remembered = lru_cache(maxsize=REMEMBERED)(_keys)
+
+
+def _patients(message: Hl7, authority: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """All ids of the patients a message is about, and their charts, authority and first id: one, or for a merge all that take
+    part.
+    """
+    ids, charts = [], []
+    for segment, field in (("PID", 3), ("MRG", 1)):
+        for place in message.places(segment):
+            for number, repetition in enumerate(message.repetitions(place, field)):
+                id = _said(message.part(repetition, 1))
+                ids.append(id)
+                if id and number == 0:
+                    charts.append(f"{_said(message.part(repetition, 4, 1)) or authority}|{id}")
+    return _unique(ids), _unique(charts)
 
 
 def _said(value: str | None) -> str:
@@ -138,5 +149,5 @@ def _said(value: str | None) -> str:
     return "" if text == '""' else text
 
 
-def _unique(values: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(text for value in values if (text := _said(value))))
+def _unique(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([text for value in values if (text := _said(value))])) if values else ()

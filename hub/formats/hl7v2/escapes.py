@@ -6,6 +6,7 @@ Nothing is ever lost: a sequence nobody knows, or an escape character without it
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -31,17 +32,7 @@ def unescape(text: str, separators: Separators, encoding: str = "utf-8") -> str:
     escape = separators.escape
     if not escape or escape not in text:
         return text
-    meanings = {
-        "F": separators.field,
-        "S": separators.component,
-        "T": separators.subcomponent,
-        "R": separators.repetition,
-        "E": escape,
-        "P": "#",
-        "H": "",
-        "N": "",
-        ".br": "\n",
-    }
+    meanings = _meanings(separators)
     out: list[str] = []
     position = 0
     pattern = _pattern(escape)
@@ -59,7 +50,22 @@ def unescape(text: str, separators: Separators, encoding: str = "utf-8") -> str:
     return "".join(out)
 
 
-def _meaning(code: str, meanings: dict[str, str], encoding: str) -> str | None:
+@lru_cache(maxsize=64)
+def _meanings(separators: Separators) -> Mapping[str, str]:
+    return {
+        "F": separators.field,
+        "S": separators.component,
+        "T": separators.subcomponent,
+        "R": separators.repetition,
+        "E": separators.escape,
+        "P": "#",
+        "H": "",
+        "N": "",
+        ".br": "\n",
+    }
+
+
+def _meaning(code: str, meanings: Mapping[str, str], encoding: str) -> str | None:
     if code in meanings:
         return meanings[code]
     if code.startswith("X") and len(code) > 1:
@@ -84,20 +90,28 @@ def _from_hex(digits: str, encoding: str) -> str | None:
 
 def escape(text: str, separators: Separators) -> str:
     """The text as it may stand inside a component: separators, line ends and ends of frames as escape sequences."""
-    f, c, r, e, s = separators
-    if not e:
-        return text
-    table = _ends(separators)
-    for character, letter in ((c, "S"), (r, "R"), (s, "T"), (f, "F"), (e, "E")):
-        if character:
-            table[ord(character)] = f"{e}{letter}{e}"
-    return text.translate(table)
+    return text.translate(_in_component(separators)) if separators.escape else text
 
 
 def escape_field(text: str, separators: Separators) -> str:
     """Text that brings its own components, as it may stand in a field: only what would end the field is escaped."""
+    return text.translate(_in_field(separators)) if separators.escape else text
+
+
+@lru_cache(maxsize=64)
+def _in_component(separators: Separators) -> dict[int, str]:
+    f, c, r, e, s = separators
+    table = _ends(separators)
+    for character, letter in ((c, "S"), (r, "R"), (s, "T"), (f, "F"), (e, "E")):
+        if character:
+            table[ord(character)] = f"{e}{letter}{e}"
+    return table
+
+
+@lru_cache(maxsize=64)
+def _in_field(separators: Separators) -> dict[int, str]:
     f, e = separators.field, separators.escape
-    return text.translate(_ends(separators) | {ord(f): f"{e}F{e}"}) if e else text
+    return _ends(separators) | {ord(f): f"{e}F{e}"}
 
 
 def _ends(separators: Separators) -> dict[int, str]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from hub.errors import MessageUnusable
-from hub.formats.hl7v2 import charsets, paths
-from hub.formats.hl7v2.escapes import Separators, escape, escape_field, unescape
-
-_LINE_END = re.compile(r"(\r\n|\r|\n)")
-_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
-_BLANK = " \t\x00\x0b\x1c"
-_HEADERS = frozenset({"MSH", "FHS", "BHS"})
+from hub.formats.hl7v2 import charsets, lines, paths
+from hub.formats.hl7v2.escapes import escape, escape_field, unescape
+from hub.formats.hl7v2.lines import LINE_END
+from hub.formats.hl7v2.paths import HEADERS
 
 _MEMBERS: dict[str, frozenset[str]] = {
     "IN1": frozenset({"IN1", "IN2", "IN3"}),
@@ -23,6 +19,9 @@ _MEMBERS: dict[str, frozenset[str]] = {
 """Segments that belong to the segment they follow (HL7 v2 abstract message syntax, chapters 3, 7 and 10)."""
 _OF_THE_MESSAGE = frozenset({"MSH", "SFT", "UAC", "EVN", "SCH", "TQ1", "FHS", "BHS", "BTS", "FTS"})
 """Segments that belong to no patient: to a PID belongs everything else up to the next PID."""
+REMEMBERED = 256
+REMEMBERED_SIZE = 16 * 1024
+"""Messages that stay open for the next who reads the same bytes, and bytes of the longest of them: some 20 MB at most."""
 
 
 def belongs(segment: str, scope: str) -> bool:
@@ -32,35 +31,33 @@ def belongs(segment: str, scope: str) -> bool:
     return segment in _MEMBERS.get(scope, (scope,))
 
 
+def opened(raw: bytes, charset: str | None = None) -> Hl7:
+    """A message for reading only, shared by all who read the same bytes one after the other.  Raises as `Hl7` does."""
+    return _shared(raw, charset or None) if len(raw) <= REMEMBERED_SIZE else Hl7(raw, charset)
+
+
 class Segment:
-    """One segment as it stands: its text, with continuation lines, and its fields once somebody asks."""
+    """One segment where it stands in its message; good until a segment is put in before it."""
 
-    __slots__ = ("_fields", "end", "raw", "text")
+    __slots__ = ("_message", "place")
 
-    def __init__(self, text: str, end: str = "\r") -> None:
-        self.text = text
-        self.end = end
-        self.raw: bytes | None = None
-        """The bytes as they came, where the charset would not write the text back the same."""
-        self._fields: list[str] | None = None
+    def __init__(self, message: Hl7, place: int) -> None:
+        self._message = message
+        self.place = place
+        """Which segment of the message it is, counted from 0."""
 
     @property
     def id(self) -> str:
-        return self.text[:3].upper()
+        return self._message.ids[self.place]
 
-    def fields(self, separator: str) -> list[str]:
+    @property
+    def text(self) -> str:
+        return self._message.text_of(self.place)
+
+    @property
+    def fields(self) -> Sequence[str]:
         """The parts between field separators; part 0 is the segment id."""
-        if self._fields is None:
-            self._fields = self.text.split(separator)
-        return self._fields
-
-    def replace(self, fields: list[str], separator: str) -> None:
-        self._fields = fields
-        self.text = separator.join(fields)
-        self.raw = None
-
-    def encoded(self, encoding: str) -> bytes:
-        return self.raw if self.raw is not None else (self.text + self.end).encode(encoding)
+        return self._message.fields_of(self.place)
 
 
 class Hl7:
@@ -69,30 +66,42 @@ class Hl7:
     `raw` keeps the bytes as they came.  Raises MessageUnusable when there is no MSH with its separators.
     """
 
-    __slots__ = ("_lead", "_tail", "encoding", "findings", "raw", "segments", "separators")
+    __slots__ = (
+        "_end", "_ends", "_fields", "_lead", "_raws", "_tail", "_texts", "encoding", "findings", "ids", "raw", "separators",
+        "shared",
+    )  # fmt: skip
 
     def __init__(self, raw: bytes, charset: str | None = None) -> None:
         self.raw = raw
-        start, stop = _start_of_header(raw), end_of_message(raw)
-        self._lead, body, self._tail = raw[:start], raw[start:stop], raw[stop:]
-        text, self.encoding, finding = charsets.decode(body, charset)
+        (
+            self._lead, self._tail, self.separators, self.encoding, finding, self._texts, self.ids, self._ends, self._end,
+            self._raws, header,
+        ) = lines.read(raw, charset)  # fmt: skip
+        self._fields: list[list[str] | None] = [None] * len(self._texts)
+        self._fields[0] = header
         self.findings: list[str] = [finding] if finding else []
-        self.separators = _separators(text)
-        self.segments = _split_segments(text, self.separators.field)
-        if not charsets.writes_back(text, self.encoding, body):
-            _keep_bytes(self.segments, body)
+        self.shared = False
+        """True when others read it too, so that nobody may write to it."""
 
     def __repr__(self) -> str:
-        return f"<Hl7 {self.type or '-'} of {len(self.segments)} segments>"
+        return f"<Hl7 {self.type or '-'} of {len(self.ids)} segments>"
 
     def __bytes__(self) -> bytes:
         """The message; parts nobody set are byte for byte as they came."""
         try:
-            return b"".join((self._lead, *(segment.encoded(self.encoding) for segment in self.segments), self._tail))
+            return b"".join((self._lead, self._written(), self._tail))
         except UnicodeEncodeError as error:
             raise MessageUnusable(
                 f"a value has a character that {charsets.name(self.encoding)} cannot hold; set MSH-18 and the charset to UTF-8"
             ) from error
+
+    def _written(self) -> bytes:
+        if self._ends is None:
+            return ("\r".join(self._texts) + self._end).encode(self.encoding)
+        if self._raws is None:
+            return "".join(text + end for text, end in zip(self._texts, self._ends, strict=True)).encode(self.encoding)
+        segments = zip(self._raws, self._texts, self._ends, strict=True)
+        return b"".join((text + end).encode(self.encoding) if raw is None else raw for raw, text, end in segments)
 
     # Reading.
 
@@ -106,75 +115,110 @@ class Hl7:
     def control_id(self) -> str:
         return self.get("MSH-10") or ""
 
+    @property
+    def segments(self) -> list[Segment]:
+        return [Segment(self, place) for place in range(len(self.ids))]
+
     def get(self, path: str) -> str | None:
         """The first value at a path, unescaped; None when empty."""
-        return next(self._values(paths.parse(path), self.segments), None)
+        single = paths.single(path)
+        if single is None:
+            return next(iter(self.get_all(path)), None)
+        try:
+            place = self.ids.index(single[0])
+        except ValueError:
+            return None
+        return self._single(place, single)
 
     def get_all(self, path: str) -> list[str]:
         """All values at a path that says `[*]` or selects by a component."""
-        return list(self._values(paths.parse(path), self.segments))
+        parsed = paths.parse(path)
+        return list(self.values(parsed, self.places_for(parsed.segment))) if parsed.segment in self.ids else []
 
-    def occurrences(self, segment: str) -> list[Segment]:
-        return [s for s in self.segments if s.id == segment.upper()]
+    def places(self, segment: str) -> list[int]:
+        """Where the segments of this name stand, counted from 0."""
+        name = segment.upper()
+        return [place for place, id in enumerate(self.ids) if id == name] if name in self.ids else []
 
     def each(self, scope: str) -> Iterator[Group]:
         """The groups that begin with each segment of this name."""
-        return _groups(self, scope)
+        return _groups(self, scope, range(len(self.ids)))
 
-    def segments_of(self, segment: str) -> list[Segment]:  # noqa: ARG002 - a group has only some of them
+    def places_for(self, segment: str) -> Sequence[int]:  # noqa: ARG002 - a group has only some of them
         """Where segments of this name are looked for."""
-        return self.segments
+        return range(len(self.ids))
 
-    def value(self, segment: Segment, path: str) -> str | None:
+    def text_of(self, place: int) -> str:
+        """One segment as it stands."""
+        return self._texts[place]
+
+    def fields_of(self, place: int) -> list[str]:
+        """The parts of one segment between field separators; part 0 is its id."""
+        fields = self._fields[place]
+        if fields is None:
+            fields = self._fields[place] = self._texts[place].split(self.separators.field)
+        return fields
+
+    def value(self, place: int, path: str) -> str | None:
         """The first value at a path within one segment."""
-        return next(self._field_values(segment, paths.parse(path)), None)
+        single = paths.single(path)
+        return self._single(place, single) if single else next(self._field_values(place, paths.parse(path)), None)
 
-    def repetitions(self, segment: Segment, field: int) -> int:
-        text = self._field(segment, field)
-        return text.count(self.separators.repetition) + 1 if text else 0
+    def repetitions(self, place: int, field: int) -> list[str]:
+        """The repetitions of a field, as they stand; none when it is empty."""
+        text = self._field(place, field)
+        return text.split(self.separators.repetition) if text else []
 
-    def _values(self, path: paths.Path, segments: list[Segment]) -> Iterator[str]:
-        count = 0
-        for segment in segments:
-            if segment.text[:3].upper() != path.segment:
-                continue
-            count += 1
-            if path.occurrence in (0, count):
-                yield from self._field_values(segment, path)
-                if path.occurrence:
-                    return
+    def values(self, path: paths.Path, places: Iterable[int]) -> Iterator[str]:
+        """The values at a path among the segments at these places."""
+        ids, name = self.ids, path.segment
+        found = [place for place in places if ids[place] == name]
+        for place in found[path.occurrence - 1 : path.occurrence] if path.occurrence else found:
+            yield from self._field_values(place, path)
 
-    def _field_values(self, segment: Segment, path: paths.Path) -> Iterator[str]:
-        field = self._field(segment, path.field)
+    def _single(self, place: int, path: paths.Single) -> str | None:
+        """What `_field_values` gives first for a path that means one value."""
+        _, position, component, subcomponent = path
+        fields = self._fields[place] or self.fields_of(place)
+        if position >= len(fields) or not (text := fields[position]):
+            return None
+        separators = self.separators
+        if separators.repetition in text:
+            text = text.partition(separators.repetition)[0]
+        return self.part(text, component, subcomponent) or None
+
+    def _field_values(self, place: int, path: paths.Path) -> Iterator[str]:
+        field = self._field(place, path.field)
         if not field:
             return
-        if segment.id in _HEADERS and path.field <= 2:
+        if self.ids[place] in HEADERS and path.field <= 2:
             yield field
             return
-        repetitions = field.split(self.separators.repetition) if self.separators.repetition else [field]
+        repetitions = field.split(self.separators.repetition)
         if path.repetition:
             repetitions = repetitions[path.repetition - 1 : path.repetition]
         for repetition in repetitions:
-            if path.selector and self._part(repetition, path.selector[0], None) != path.selector[1]:
+            if path.selector and self.part(repetition, path.selector[0], None) != path.selector[1]:
                 continue
-            if value := self._part(repetition, path.component, path.subcomponent):
+            if value := self.part(repetition, path.component, path.subcomponent):
                 yield value
 
-    def _field(self, segment: Segment, number: int) -> str:
-        fields = segment.fields(self.separators.field)
-        if segment.id in _HEADERS:
+    def _field(self, place: int, number: int) -> str:
+        fields = self.fields_of(place)
+        if self.ids[place] in HEADERS:
             if number == 1:
                 return self.separators.field
             number -= 1
         return fields[number] if number < len(fields) else ""
 
-    def _part(self, repetition: str, component: int | None, subcomponent: int | None) -> str:
-        text = repetition
+    def part(self, text: str, component: int | None = None, subcomponent: int | None = None) -> str:
+        """A component or subcomponent of a repetition, unescaped."""
+        separators = self.separators
         if component is not None:
-            text = _nth(text, self.separators.component, component)
+            text = _nth(text, separators.component, component)
             if subcomponent is not None:
-                text = _nth(text, self.separators.subcomponent, subcomponent)
-        return unescape(text, self.separators, self.encoding)
+                text = _nth(text, separators.subcomponent, subcomponent)
+        return unescape(text, separators, self.encoding) if separators.escape in text else text
 
     # Writing.
 
@@ -184,36 +228,54 @@ class Hl7:
         repetition a path selects, does not exist.
         """
         target = paths.parse(path)
-        found = self.occurrences(target.segment)
+        found = self.places(target.segment)
         if not 1 <= target.occurrence <= len(found):
             raise MessageUnusable(f"{path}: there is no such {target.segment} segment to write to")
-        segment = found[target.occurrence - 1]
         text = escape_field(value, self.separators) if target.component is None else escape(value, self.separators)
-        self._set_field(segment, target, text, path)
+        self._set_field(found[target.occurrence - 1], target, text, path)
 
     def add(self, segment: str) -> None:
         """Appends a segment, given as it shall stand."""
-        found, last = _LINE_END.match(self.segments[0].end), self.segments[-1]
+        self._may_be_written()
+        ends = self._ends if self._ends is not None else ["\r"] * (len(self.ids) - 1) + [self._end]
+        found = LINE_END.match(ends[0])
         line_end = found[1] if found else "\r"
-        if not last.end:
-            last.end, last.raw = line_end, None if last.raw is None else last.raw + line_end.encode()
-        self.segments.append(Segment(segment, line_end))
+        if not ends[-1]:
+            ends[-1] = line_end
+            if self._raws is not None and (last := self._raws[-1]) is not None:
+                self._raws[-1] = last + line_end.encode()
+        self._ends = [*ends, line_end]
+        self._texts.append(segment)
+        self.ids.append(segment[:3].upper())
+        self._fields.append(None)
+        if self._raws is not None:
+            self._raws.append(None)
 
-    def _set_field(self, segment: Segment, path: paths.Path, text: str, written: str) -> None:
-        fields = list(segment.fields(self.separators.field))
-        number = path.field - 1 if segment.id in _HEADERS else path.field
-        if segment.id in _HEADERS and path.field <= 2:
-            raise MessageUnusable(f"{segment.id}-{path.field} holds the separators and cannot be set")
-        fields += [""] * (number + 1 - len(fields))
+    def _may_be_written(self) -> None:
+        if self.shared:
+            raise TypeError("this message is shared by all who read it; open one of your own to write")
+
+    def _set_field(self, place: int, path: paths.Path, text: str, written: str) -> None:
+        self._may_be_written()
+        header = path.segment in HEADERS
+        if header and path.field <= 2:
+            raise MessageUnusable(f"{path.segment}-{path.field} holds the separators and cannot be set")
+        fields = list(self.fields_of(place))
+        number = path.field - header
+        if number >= len(fields):
+            fields += [""] * (number + 1 - len(fields))
         fields[number] = self._with_part(fields[number], path, text, written)
-        segment.replace(fields, self.separators.field)
+        self._fields[place] = fields
+        self._texts[place] = self.separators.field.join(fields)
+        if self._raws is not None:
+            self._raws[place] = None
 
     def _repetition(self, repetitions: list[str], path: paths.Path, written: str) -> int:
         """Which repetition a path means, counted from 0."""
         if path.selector:
             component, value = path.selector
             for index, repetition in enumerate(repetitions):
-                if self._part(repetition, component, None) == value:
+                if self.part(repetition, component, None) == value:
                     return index
             raise MessageUnusable(f"{written}: no repetition is selected by this, so there is none to write to")
         if not path.repetition:
@@ -235,47 +297,57 @@ class Hl7:
         return self.separators.repetition.join(repetitions)
 
 
+@lru_cache(maxsize=REMEMBERED)
+def _shared(raw: bytes, charset: str | None) -> Hl7:
+    message = Hl7(raw, charset)
+    message.shared = True
+    return message
+
+
 class Group:
     """A segment with those that belong to it; paths to other segments read what is around it, at last the whole message."""
 
-    __slots__ = ("_around", "_scope", "message", "segments")
+    __slots__ = ("_around", "_places", "_scope", "message")
 
-    def __init__(self, around: Hl7 | Group, scope: str, segments: list[Segment]) -> None:
+    def __init__(self, around: Hl7 | Group, scope: str, places: list[int]) -> None:
         self.message: Hl7 = around if isinstance(around, Hl7) else around.message
-        self.segments = segments
+        self._places = places
         self._around = around
         self._scope = scope
 
     def get(self, path: str) -> str | None:
-        return next(iter(self.get_all(path)), None)
+        parsed = paths.parse(path)
+        return next(self.message.values(parsed, self.places_for(parsed.segment)), None)
 
     def get_all(self, path: str) -> list[str]:
         parsed = paths.parse(path)
-        return list(self.message._values(parsed, self.segments_of(parsed.segment)))  # noqa: SLF001 - a view of its message
+        return list(self.message.values(parsed, self.places_for(parsed.segment)))
 
-    def segments_of(self, segment: str) -> list[Segment]:
-        return self.segments if belongs(segment, self._scope) else self._around.segments_of(segment)
+    def places_for(self, segment: str) -> Sequence[int]:
+        """Where segments of this name are looked for."""
+        return self._places if belongs(segment, self._scope) else self._around.places_for(segment)
 
     def each(self, scope: str) -> Iterator[Group]:
         """Groups within this group."""
-        return _groups(self, scope)
+        return _groups(self, scope, self._places)
 
 
-def _groups(around: Hl7 | Group, scope: str) -> Iterator[Group]:
-    scope, current = scope.upper(), list[Segment]()
-    for segment in around.segments:
-        if segment.id == scope:
+def _groups(around: Hl7 | Group, scope: str, places: Sequence[int]) -> Iterator[Group]:
+    scope, current = scope.upper(), list[int]()
+    ids = (around if isinstance(around, Hl7) else around.message).ids
+    for place in places:
+        if ids[place] == scope:
             if current:
                 yield Group(around, scope, current)
-            current = [segment]
-        elif current and belongs(segment.id, scope):
-            current.append(segment)
+            current = [place]
+        elif current and belongs(ids[place], scope):
+            current.append(place)
     if current:
         yield Group(around, scope, current)
 
 
 def _nth(text: str, separator: str, number: int) -> str:
-    if not separator:
+    if separator not in text:
         return text if number == 1 else ""
     parts = text.split(separator, number)
     return parts[number - 1] if number <= len(parts) else ""
@@ -286,76 +358,3 @@ def _with_nth(text: str, separator: str, number: int, value: str) -> str:
     parts += [""] * (number - len(parts))
     parts[number - 1] = value
     return separator.join(parts)
-
-
-def _start_of_header(raw: bytes) -> int:
-    """Where MSH begins, behind a byte order mark, blanks, or a stray start-of-block byte."""
-    start = 3 if raw.startswith(b"\xef\xbb\xbf") else 0
-    while raw[start : start + 1] in (b" ", b"\t", b"\r", b"\n", b"\x0b", b"\x00"):
-        start += 1
-        if start > 4096:
-            break
-    if raw[start : start + 3].upper() != b"MSH":
-        raise MessageUnusable("it does not begin with an MSH segment, so it is no HL7 v2 message", code="HL7-100")
-    return start
-
-
-def end_of_message(raw: bytes) -> int:
-    """Where the end of a frame (1C) begins that a message from a file may still carry."""
-    end = len(raw.rstrip(b" \t\r\n\x0b\x1c\x00"))
-    frame_end = raw.find(b"\x1c", end)
-    return frame_end if frame_end >= 0 else len(raw)
-
-
-def _separators(text: str) -> Separators:
-    field = text[3:4]
-    if not field or field.isalnum() or field in "\r\n":
-        raise MessageUnusable("MSH-1, the field separator, is missing or a letter", code="HL7-101")
-    encoding_characters = re.split(f"[{re.escape(field)}\r\n]", text[4:64], maxsplit=1)[0][:5]
-    default = Separators(field)
-    return Separators(
-        field,
-        encoding_characters[0:1] or default.component,
-        encoding_characters[1:2] or default.repetition,
-        encoding_characters[2:3] or default.escape,
-        encoding_characters[3:4] or default.subcomponent,
-    )
-
-
-def _is_segment(line: str, separator: str) -> bool:
-    return line[:1].isalpha() and line[:3].isalnum() and len(line) >= 3 and (len(line) == 3 or line[3] == separator)
-
-
-def _lines(text: str) -> list[tuple[str, str]]:
-    """Lines with their ends."""
-    if "\n" in text:
-        parts = _LINE_END.split(text)
-        return list(zip(parts[0::2], [*parts[1::2], ""], strict=True))
-    lines = text.split("\r")
-    return [*((line, "\r") for line in lines[:-1]), (lines[-1], "")]
-
-
-def _split_segments(text: str, separator: str) -> list[Segment]:
-    """A line that begins no segment belongs to the value before it, that was broken over lines; blank lines only lengthen
-    the line end.
-    """
-    segments: list[Segment] = []
-    start = stop = at = 0
-    for line, end in _lines(text):
-        if _is_segment(line, separator):
-            if at:
-                segments.append(Segment(text[start:stop], text[stop:at]))
-            start, stop = at, at + len(line)
-        elif line.strip(_BLANK):
-            stop = at + len(line)
-        at += len(line) + len(end)
-    segments.append(Segment(text[start:stop], text[stop:at]))
-    return segments
-
-
-def _keep_bytes(segments: list[Segment], body: bytes) -> None:
-    """Gives every segment its bytes: charsets have no way of their own with line ends, so lines are found in bytes."""
-    lines = _LINE.finditer(body)
-    for segment in segments:
-        count = max(1, len(_LINE_END.findall(segment.text + segment.end)))
-        segment.raw = b"".join(line[0] for line in islice(lines, count))

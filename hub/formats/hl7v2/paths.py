@@ -17,6 +17,10 @@ _PATH = re.compile(
 )
 
 
+HEADERS = frozenset({"MSH", "FHS", "BHS"})
+"""Segments whose first field is the separator itself."""
+
+
 class Path(NamedTuple):
     """A path taken apart; numbers count from 1, 0 means "all"."""
 
@@ -49,6 +53,20 @@ def parse(text: str) -> Path:
         _positive(match["component"], text) if match["component"] else None,
         _positive(match["subcomponent"], text) if match["subcomponent"] else None,
     )
+
+
+Single = tuple[str, int, int | None, int | None]
+"""Segment, its place among the parts between field separators, component and subcomponent of a path that means one value."""
+
+
+@lru_cache(maxsize=4096)
+def single(text: str) -> Single | None:
+    """A path to the first repetition of a field of the first segment of its name, which most paths are; None for others."""
+    path = parse(text)
+    header = path.segment in HEADERS
+    if (path.occurrence, path.repetition, path.selector) != (1, 1, None) or (header and path.field <= 2):
+        return None
+    return path.segment, path.field - header, path.component, path.subcomponent
 
 
 def _positive(number: str, path: str) -> int:

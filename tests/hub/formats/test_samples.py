@@ -47,7 +47,7 @@ def test_every_expected_value_of_hl7_is_read(samples: Path, file: str) -> None:
         assert sorted({s.id for s in message.segments if s.id[0] == "Z"}) == expected["z"]
         for path, value in expected.items():
             if path.endswith(" count"):
-                found: Any = len(message.occurrences(path.split()[0]))
+                found: Any = len(message.places(path.split()[0]))
             elif "-" not in path or path.endswith(" repetitions"):
                 continue
             else:
