@@ -182,6 +182,8 @@ CODES: dict[str, tuple[str, str]] = {
         "A partner's address has moved.",
         "Redirects are not followed, because patient data would follow them. Write the new address into the clinic file.",
     ),
+    "OPS-001": ("There is no connection and no flow of that name.", "The names there are stand in the text."),
+    "OPS-002": ("A name could mean a connection or a flow.", "Write connection:NAME or flow:NAME."),
     "PLG-001": ("Two plugins have the same name.", "Uninstall one of them."),
     "PLG-002": ("A plugin cannot be imported.", "Reinstall it, or write its name under `disable`."),
     "PLG-003": ("A plugin implements a hook that does not exist, or wrongly.", "Check the spelling against hub/hookspecs.py."),

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from hub.bus import failpoints
+from hub.bus import failpoints, routes
 from hub.bus.core import Core, open_core
 from hub.bus.duework import DueWork
 from hub.bus.failures import Follower
@@ -50,6 +50,15 @@ class Hub:
         self.sources: dict[str, AnySource] = {}
         self.follower: Follower
         self.due: DueWork
+        self.stopped: dict[str, str] = {}
+        """Routes that people have paused or let drain."""
+        self.changing = asyncio.Lock()
+        """Held while the hub is changed as it runs: one change at a time."""
+        self._points: frozenset[str] = frozenset()
+        self._closed: set[str] = set()
+        """Sources that were opened once and are closed: they need a new object."""
+        self._open: set[str] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self.ready = False
         self.started_at = datetime.now(UTC)
         self.failed: asyncio.Future[StoreError]
@@ -72,12 +81,13 @@ class Hub:
             raise
 
     async def _start(self, points: frozenset[str]) -> None:
-        core = self.core
+        core, self._points = self.core, points
         core.journal.on_commit, core.journal.on_broken = self._committed, self._broken
         self.follower = Follower(core)
         self.due = DueWork(core)
         self._build_targets()
         await self._hold_the_homeless()
+        await routes.restore(self)
         highest = core.store.writer.work
         for target in self.targets.values():
             if isinstance(target, OutgoingTarget):
@@ -85,7 +95,9 @@ class Hub:
             target.start(highest)
         await self.due.start()
         self.due.scheduler.every(KEY_CHECK, core.renew_data_keys, "data keys")
-        await self._open_sources(points)
+        for name in self.sources:
+            if routes.is_read(name, self.clinic.settings) and f"from:{name}" not in self.stopped:
+                await self.open_source(name)
         self.ready = True
         self.clinic.registry.tell("hub_started", hub=self)
 
@@ -100,21 +112,45 @@ class Hub:
             if isinstance(connection, Destination)
         ]
         self.targets = {target.name: target for target in targets}
+        for target in targets:
+            target.on_drained = self._drained
         self.sources = {name: connection for name, connection in instances.items() if isinstance(connection, Source)}
 
-    async def _open_sources(self, points: frozenset[str]) -> None:
-        read = {flow.source for flow in self.clinic.settings.flows.values()}
-        for name, source in self.sources.items():
-            if isinstance(source, Destination) and f"connection {name}" not in read:
-                continue  # it could do both, and is only written to
-            deliver = Inbound(
-                self.clinic.settings.connections[name],
-                self.core,
-                self.follower.outcomes,
-                answer_before_commit="ack_before_commit" in points,
-                drop_ordering_key="ordering_key_dropped" in points,
-            )
-            await source.open(deliver)
+    def is_open(self, source: str) -> bool:
+        """True while it receives."""
+        return source in self._open
+
+    async def open_source(self, name: str) -> None:
+        """Raises ConnectionDown when it cannot be opened; then nothing has changed."""
+        if name in self._closed:
+            await self._renew(name)
+        deliver = Inbound(
+            self.clinic.settings.connections[name],
+            self.core,
+            self.follower.outcomes,
+            answer_before_commit="ack_before_commit" in self._points,
+            drop_ordering_key="ordering_key_dropped" in self._points,
+        )
+        self._closed.add(name)
+        await self.sources[name].open(deliver)
+        self._open.add(name)
+
+    async def _renew(self, name: str) -> None:
+        """What was closed is not opened again: a new object takes its place, as what sends too when it is both."""
+        settings = self.clinic.settings.connections[name]
+        fresh = settings.connector(name, settings.config)
+        assert isinstance(fresh, Source)  # noqa: S101 - it took the place of one
+        self.sources[name] = fresh
+        target = self.targets.get(f"to:{name}")
+        if isinstance(target, OutgoingTarget) and isinstance(fresh, Destination):
+            await fresh.open_destination()
+            target.destination = fresh
+
+    async def close_source(self, name: str) -> None:
+        """Nothing more is received by it."""
+        if name in self._open:
+            self._open.discard(name)
+            await _close(self.sources[name])
 
     async def _hold_the_homeless(self) -> None:
         """Open work whose flow, step or connection is gone from the clinic file waits for a person."""
@@ -131,6 +167,11 @@ class Hub:
             if marks:
                 await self.core.journal.commit(Write(marks=marks))
                 log.warning("open work is held", target=target, step=step or None, count=len(marks), reason=reason)
+
+    def _drained(self, target: Target) -> None:
+        task = asyncio.get_running_loop().create_task(routes.note_drained(self, target))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     # What a commit makes possible.
 
@@ -208,6 +249,7 @@ async def describe_status(reader: Reader, clinic: Clinic, hub: Hub | None) -> di
     now = time.time()
     backlog = {row.target: row for row in await reader.backlog()}
     last = await reader.last_messages()
+    stopped = {row.name: row.state for row in await reader.route_states()}
 
     def line(name: str, target: str | None, state: str, error: str | None) -> dict[str, Any]:
         row = backlog.get(target or "")
@@ -231,8 +273,10 @@ async def describe_status(reader: Reader, clinic: Clinic, hub: Hub | None) -> di
             state, error = "down" if target.breaker.down else "up", target.last_error
         if isinstance(source, Poller) and source.failure:
             state, error = "down", source.failure
+        state = stopped.get(f"to:{name}") or stopped.get(f"from:{name}") or state
         connections.append(line(name, f"to:{name}", state, error))
-    flows = [line(name, f"flow:{name}", "running" if hub else "stopped", None) for name in clinic.settings.flows]
+    running = "running" if hub else "stopped"
+    flows = [line(name, f"flow:{name}", stopped.get(f"flow:{name}", running), None) for name in clinic.settings.flows]
     journal = hub.core.journal if hub else None
     seconds = max(1.0, (datetime.now(UTC) - hub.started_at).total_seconds()) if hub else 1.0
     store = {

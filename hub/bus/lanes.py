@@ -19,6 +19,8 @@ LIMIT = 4000
 """Works held in memory for one target, not counting heads that wait for a retry or a person."""
 WINDOW = 64
 """Works held in memory for one lane."""
+TURN_OF_REPLAYS = 10
+"""Fresh work goes first; of so many works one is a replay all the same, so that replays come to an end under any load."""
 
 
 @dataclass(slots=True, eq=False)
@@ -85,6 +87,19 @@ class Lanes:
         self._scanning = False
         self._blocked: set[int] = set()
         self._ready: deque[Item] = deque()
+        self._ready_again: deque[Item] = deque()
+        """Replays, which give way.  Entries count while their item is `ready`; others are left over."""
+        self._since_replay = 0
+        self.until: int | None = None
+        """While a person lets it drain: newer work waits."""
+        self._beyond: list[Item] = []
+        """Ready, but newer than that."""
+        self._claimed: set[int] = set()
+        """Works a person is about to end or change; they do not run meanwhile."""
+        self._gone: set[int] = set()
+        """Works a person has ended; they may be read once more as they were before."""
+        self._changed: dict[int, tuple[int, str]] = {}
+        """Works whose message a person has replaced: its seq and id."""
         self._timed: list[tuple[float, int, Item]] = []
         self._hungry: set[str] = set()
         """Lanes that may want to load more."""
@@ -118,14 +133,21 @@ class Lanes:
             lane = self.lanes[key] = Lane()
         if item.id <= lane.last:
             return
+        if item.id in self._gone:
+            lane.last = item.id
+            return
         if lane.more or len(lane.items) >= self.window:
             lane.more, lane.skipped = True, max(lane.skipped, item.id)
             self._hungry.add(key)
             return
         item = self.items.setdefault(item.id, item)
+        if item.id in self._changed:
+            item.seq, item.message = self._changed[item.id]
         lane.items.append(item)
         lane.last = item.id
         self._consider(item)
+        if not item.again and (head := lane.items[0]).again and head.ready:
+            self._ready.append(head)  # fresh work waits behind it
 
     # What is to be loaded.
 
@@ -199,16 +221,38 @@ class Lanes:
                 self._blocked.discard(item.id)
                 item.next_at = 0.0
                 self._consider(item)
-        if not self._ready:
-            return None
-        item = self._ready.popleft()
-        item.ready, item.running = False, True
-        return item
+        following = self._next_ready()
+        if following is not None:
+            following.ready, following.running = False, True
+        return following
+
+    def _next_ready(self) -> Item | None:
+        while self._ready or self._ready_again:
+            item = self._pop_ready()
+            if not item.ready:
+                continue
+            if self.until is not None and item.id > self.until:
+                self._beyond.append(item)
+                continue
+            return item
+        return None
+
+    def _pop_ready(self) -> Item:
+        self._since_replay += 1
+        if not self._ready or (self._ready_again and self._since_replay >= TURN_OF_REPLAYS):
+            self._since_replay = 0
+            return self._ready_again.popleft()
+        return self._ready.popleft()
+
+    def _put_ready(self, item: Item) -> None:
+        item.ready = True
+        gives_way = item.again and all(other.again for key in item.lanes for other in self.lanes[key].items)
+        (self._ready_again if gives_way else self._ready).append(item)
 
     def put_back(self, item: Item) -> None:
         """The connection failed under it: another lane's head is tried first, so that no message can bring all to a stop."""
-        item.running, item.ready = False, True
-        self._ready.append(item)
+        item.running = False
+        self._put_ready(item)
 
     def next_time(self) -> float | None:
         """When something that waits may be tried again."""
@@ -216,14 +260,17 @@ class Lanes:
 
     def finish(self, item: Item) -> None:
         """It is done and that is durable: its lanes go on."""
-        item.running = False
+        item.running = item.ready = False
         self._blocked.discard(item.id)
         self._released.discard(item.id)
+        self._changed.pop(item.id, None)
         self.items.pop(item.id, None)
         for key in item.lanes:
             lane = self.lanes[key]
             if lane.items and lane.items[0] is item:
                 lane.items.popleft()
+            elif item in lane.items:
+                lane.items.remove(item)
             if lane.items:
                 self._consider(lane.items[0])
             elif not lane.more:
@@ -253,6 +300,66 @@ class Lanes:
         self._blocked.discard(id)
         self._consider(item)
 
+    # What a person ends or changes.
+
+    def claim(self, id: int) -> bool:
+        """It is about to be ended or changed and does not run meanwhile; False when it is running already."""
+        item = self.items.get(id)
+        if item is not None:
+            if item.running:
+                return False
+            item.ready = False
+        self._claimed.add(id)
+        return True
+
+    def unclaim(self, id: int) -> None:
+        """Nothing came of it."""
+        self._claimed.discard(id)
+        if (item := self.items.get(id)) is not None:
+            self._consider(item)
+
+    def withdraw(self, id: int) -> None:
+        """It has been ended, wherever it stood, and that is durable: its lanes go on."""
+        self._claimed.discard(id)
+        self._gone.add(id)
+        if (item := self.items.get(id)) is not None:
+            self.finish(item)
+
+    def replace(self, id: int, seq: int, message: str) -> None:
+        """An edited message has its place, and that is durable; it goes on at once."""
+        self._claimed.discard(id)
+        self._released.add(id)
+        self._changed[id] = seq, message
+        if (item := self.items.get(id)) is not None:
+            item.seq, item.message, item.held, item.attempts, item.next_at = seq, message, False, 0, 0.0
+            self._blocked.discard(id)
+            self._consider(item)
+
+    # Draining.
+
+    def drain_until(self, until: int | None) -> None:
+        """Only work up to this id is taken; with None everything is again."""
+        self.until = until
+        beyond, self._beyond = self._beyond, []
+        for item in beyond:
+            if item.ready:
+                self._put_ready(item)
+
+    @property
+    def drained(self) -> bool:
+        """True when nothing up to `until` can go on without a person."""
+        until = self.until
+        if until is None or self._scanning or (self.behind and self.cursor < until):
+            return False
+        if any(item.id <= until and self._goes_on(item) for item in self.items.values()):
+            return False
+        return not any(
+            lane.loading or (lane.more and lane.last < until and not self._is_blocked(lane)) for lane in self.lanes.values()
+        )
+
+    def _goes_on(self, item: Item) -> bool:
+        return item.running or item.ready or item.id in self._claimed or (item.id in self._blocked and not item.held)
+
     def _block(self, item: Item) -> None:
         """What stands behind a waiting head is given back to the journal, so that many waiting heads cost little."""
         self._blocked.add(item.id)
@@ -268,7 +375,7 @@ class Lanes:
                 self._hungry.add(key)
 
     def _consider(self, item: Item) -> None:
-        if item.ready or item.running or item.id in self._blocked:
+        if item.ready or item.running or item.id in self._blocked or item.id in self._claimed:
             return
         if any(not self._heads(key, item) for key in item.lanes):
             return
@@ -279,8 +386,7 @@ class Lanes:
             self._block(item)
             heapq.heappush(self._timed, (item.next_at, item.id, item))
             return
-        item.ready = True
-        self._ready.append(item)
+        self._put_ready(item)
 
     def _heads(self, key: str, item: Item) -> bool:
         lane = self.lanes.get(key)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hub.bus.core import Core
 from hub.bus.hub import Hub, describe_status
 from hub.bus.replay import Replay, ReplayParams
+from hub.bus.routes import RouteParams, Routes
 from hub.bus.timeline import MASK, Timeline, TraceParams
 from hub.errors import Conflict, NotFound, Refused
 from hub.store.reader import MessageFilter, state_of
@@ -92,6 +93,10 @@ class Operations:
             "messages.show": _BuiltIn(ShowParams, self.show_message),
             "trace": _BuiltIn(TraceParams, self.trace),
             "replay": _BuiltIn(ReplayRequest, self.replay, audit="with"),
+            "routes": _BuiltIn(RouteParams, Routes(core, hub).look, audit="none"),
+            "pause": _BuiltIn(RouteParams, Routes(core, hub).pause, audit="with"),
+            "resume": _BuiltIn(RouteParams, Routes(core, hub).resume, audit="with"),
+            "drain": _BuiltIn(RouteParams, Routes(core, hub).drain, audit="with"),
             "status": _BuiltIn(NoParams, self.status, audit="none"),
         }
 
@@ -136,7 +141,7 @@ class Operations:
             shown["patient"] = self.core.filing.value("patient", str(shown["patient"]))
         if name == "trace" and not await Timeline(self.core).is_no_patient(str(shown.get("id"))):
             shown["id"] = self.core.filing.value("patient", str(shown.get("id")))
-        subject = str(shown.get("appointment") or shown.get("id") or shown.get("ids") or "")[:200]
+        subject = str(shown.get("appointment") or shown.get("id") or shown.get("ids") or shown.get("name") or "")[:200]
         details = ", ".join(f"{key}={value}" for key, value in sorted(shown.items()) if value not in (None, False, [], ""))
         return AuditRow(to_micros(datetime.now(UTC)), actor, name, subject, details[:1000])
 

@@ -39,6 +39,10 @@ class Target(ABC):
         self._loading: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self.open = False
+        self.paused = False
+        """A person has stopped it: work stays where it is."""
+        self.on_drained: Callable[[Target], None] = lambda _: None
+        """Called when what was there when a drain began has ended."""
 
     def start(self, highest: int) -> None:
         """Begins with what the journal has."""
@@ -68,8 +72,8 @@ class Target(ABC):
 
     def pump(self) -> None:
         """Starts whatever may run now."""
-        while self.open and len(self.running) < self.parallel and self.may_run():
-            item = self.lanes.take(time.monotonic())
+        while self.open and not self.paused and len(self.running) < self.parallel and self.may_run():
+            item = self.take(time.monotonic())
             if item is None:
                 break
             task = asyncio.get_running_loop().create_task(self._run(item))
@@ -79,6 +83,31 @@ class Target(ABC):
             for need in self.lanes.needs():
                 self._load(need)
             self._set_timer()
+            if self.lanes.until is not None and not self.paused and not self.running and self.lanes.drained:
+                self.pause()
+                self.on_drained(self)
+
+    def take(self, now: float) -> Item | None:
+        """The next work, by the monotonic clock."""
+        return self.lanes.take(now)
+
+    # What people may ask.
+
+    def pause(self) -> None:
+        """What runs goes on to its end; nothing else begins."""
+        self.paused = True
+        self._set_timer()
+
+    def drain_until(self, until: int) -> None:
+        """What is there up to this work is done, what is newer waits; then it is paused."""
+        self.paused = False
+        self.lanes.drain_until(until)
+        self.pump()
+
+    def resume(self) -> None:
+        self.paused = False
+        self.lanes.drain_until(None)
+        self.pump()
 
     def may_run(self) -> bool:
         return True
@@ -91,7 +120,7 @@ class Target(ABC):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if (moment := self.next_time()) is not None:
+        if not self.paused and (moment := self.next_time()) is not None:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, moment - time.monotonic()) + 0.001, self.pump)
 
     def _ran(self, task: asyncio.Task[None]) -> None:

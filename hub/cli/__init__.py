@@ -18,12 +18,15 @@ OK, FINDINGS, USAGE, SOME_FAILED, UNREACHABLE, REFUSED, INTERRUPTED = 0, 1, 2, 3
 
 CORE: dict[str, tuple[str, str]] = {
     "check": ("hub.cli.check:check", "Everything wrong with configuration, mappings and profiles, at once."),
+    "drain": ("hub.cli.routes:drain", "Let a connection or flow do what it has, then pause it."),
     "explain": ("hub.cli.explain:explain", "What an error code means and what to do."),
     "init": ("hub.cli.init:init", "A clinic file, key and folders to start from."),
     "messages": ("hub.cli.messages:messages", "The journal: list and show messages."),
     "new": ("hub.cli.new:new", "Begin a connector of your own, with its tests."),
+    "pause": ("hub.cli.routes:pause", "Stop a connection or flow; its work waits."),
     "plugins": ("hub.cli.plugins:plugins", "What is installed, and what it brings."),
     "replay": ("hub.cli.replay:replay", "Do messages again."),
+    "resume": ("hub.cli.routes:resume", "Let a connection or flow go on."),
     "run": ("hub.cli.run:run", "Run the hub."),
     "show": ("hub.cli.show:show", "What a file says: HL7 v2, X12, benefits."),
     "status": ("hub.cli.status:status", "Connections, flows, backlog, last error."),

@@ -41,6 +41,7 @@ from hub.store.schema import (
     note,
     record,
     record_key,
+    route_state,
     work,
     work_lane,
 )
@@ -128,6 +129,14 @@ class Reader:
             .group_by(work.c.target)
         )
         return await self.rows(query)
+
+    async def route_states(self) -> list[Row[Any]]:
+        """What people have stopped."""
+        return await self.rows(select(route_state).order_by(route_state.c.name))
+
+    async def highest_work(self) -> int:
+        row = await self.first(select(func.max(work.c.id)))
+        return int(row[0] or 0) if row else 0
 
     async def works_of(self, seqs: Sequence[int]) -> list[Row[Any]]:
         return await self.rows(select(work).where(work.c.seq.in_(seqs)).order_by(work.c.id))
