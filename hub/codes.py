@@ -195,6 +195,12 @@ CODES: dict[str, tuple[str, str]] = {
     "RPL-003": ("A message is still on its way.", "Wait until it has ended."),
     "RPL-004": ("A refused message cannot be replayed.", "Its sender was told so and still has it."),
     "RPL-005": ("A flow has no such step.", "The steps are listed in the text."),
+    "RPL-006": (
+        "The body of a message is gone.",
+        "Its connection or flow does not keep bodies (`keep`). Ask the sender to send it again, or send an edited one.",
+    ),
+    "RPL-007": ("There is no such job.", "`hub jobs list` shows those there are."),
+    "RPL-008": ("A job cannot be stopped or go on as it is.", "The text says how it is."),
     "SEC-001": ("A sealed value does not open.", "It was changed, moved, or made with another key. Restore it from a backup."),
     "SEC-002": (
         "There is no key file.",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from hub.bus.bodies import Bodies
@@ -35,6 +36,8 @@ class Core:
     router: Router
     records: StoredRecords
     surroundings: Surroundings
+    by_hand: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held from the look at works to the commit that changes them on somebody's request."""
 
     @property
     def reader(self) -> Reader:

@@ -15,6 +15,7 @@ from hub.bus.duework import DueWork
 from hub.bus.failures import Follower
 from hub.bus.flow import Flow, FlowTarget
 from hub.bus.inbound import Inbound
+from hub.bus.jobs import Jobs
 from hub.bus.lanes import Item
 from hub.bus.outgoing import OutgoingTarget
 from hub.bus.target import Target
@@ -50,6 +51,7 @@ class Hub:
         self.sources: dict[str, AnySource] = {}
         self.follower: Follower
         self.due: DueWork
+        self.jobs: Jobs
         self.stopped: dict[str, str] = {}
         """Routes that people have paused or let drain."""
         self.changing = asyncio.Lock()
@@ -84,6 +86,7 @@ class Hub:
         core, self._points = self.core, points
         core.journal.on_commit, core.journal.on_broken = self._committed, self._broken
         self.follower = Follower(core)
+        self.jobs = Jobs(self)
         self.due = DueWork(core)
         self._build_targets()
         await self._hold_the_homeless()
@@ -94,6 +97,7 @@ class Hub:
                 await target.destination.open_destination()
             target.start(highest)
         await self.due.start()
+        await self.jobs.start()
         self.due.scheduler.every(KEY_CHECK, core.renew_data_keys, "data keys")
         for name in self.sources:
             if routes.is_read(name, self.clinic.settings) and f"from:{name}" not in self.stopped:
@@ -216,6 +220,7 @@ class Hub:
         await asyncio.gather(*(_close(source) for source in self.sources.values()))
         if hasattr(self, "due"):
             self.due.scheduler.stop()
+            await self.jobs.stop()
         await asyncio.gather(*(target.drain(DRAIN) for target in self.targets.values()))
         destinations = [t.destination for t in self.targets.values() if isinstance(t, OutgoingTarget)]
         await asyncio.gather(*(_close(destination) for destination in destinations))

@@ -211,6 +211,11 @@ class Lanes:
         else:
             self.lanes[need.lane].loading = False
 
+    @property
+    def replays(self) -> int:
+        """Works of replays that are here and wait for no time and no person."""
+        return sum(1 for item in self.items.values() if item.again and item.id not in self._blocked)
+
     # What runs.
 
     def take(self, now: float) -> Item | None:

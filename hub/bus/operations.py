@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hub.bus.core import Core
 from hub.bus.hub import Hub, describe_status
+from hub.bus.jobs import Job, JobOperations, JobParams, line as job_line, new_replay, take_step
 from hub.bus.replay import Replay, ReplayParams
 from hub.bus.routes import RouteParams, Routes
 from hub.bus.timeline import MASK, Timeline, TraceParams
@@ -27,6 +28,7 @@ from hub.units import from_micros, iso, to_micros
 APPOINTMENT = ("appointment", "placer")
 """Kinds of keys an appointment is looked up under: the EHR's own id, and that of who placed it."""
 MOST_LISTED = 10_000
+MOST_REPLAYED = 1_000_000
 
 
 class _Params(BaseModel):
@@ -67,7 +69,7 @@ class ReplayRequest(Selection):
     keep_ids: bool = False
     dry_run: bool = False
     yes: int | None = None
-    limit: int = Field(default=MOST_LISTED, ge=1, le=1_000_000)
+    limit: int = Field(default=MOST_REPLAYED, ge=1, le=MOST_REPLAYED)
 
 
 class NoParams(_Params):
@@ -93,6 +95,9 @@ class Operations:
             "messages.show": _BuiltIn(ShowParams, self.show_message),
             "trace": _BuiltIn(TraceParams, self.trace),
             "replay": _BuiltIn(ReplayRequest, self.replay, audit="with"),
+            "jobs.list": _BuiltIn(NoParams, JobOperations(core, hub).list, audit="none"),
+            "jobs.stop": _BuiltIn(JobParams, JobOperations(core, hub).stop, audit="with"),
+            "jobs.resume": _BuiltIn(JobParams, JobOperations(core, hub).resume, audit="with"),
             "routes": _BuiltIn(RouteParams, Routes(core, hub).look, audit="none"),
             "pause": _BuiltIn(RouteParams, Routes(core, hub).pause, audit="with"),
             "resume": _BuiltIn(RouteParams, Routes(core, hub).resume, audit="with"),
@@ -154,23 +159,28 @@ class Operations:
         return [self._line(row, works, keys, params.phi) for row in rows]
 
     async def _select(self, params: Selection) -> Sequence[Any]:
+        if params.state == "working":
+            return await self.core.reader.messages_by_seq(self._working()[: params.limit])
+        return await self.core.reader.list_messages(self._filter(params))
+
+    async def _select_seqs(self, params: Selection) -> Sequence[int]:
+        if params.state == "working":
+            return self._working()[: params.limit]
+        return await self.core.reader.list_seqs(self._filter(params))
+
+    def _filter(self, params: Selection) -> MessageFilter:
         if params.state is not None and params.state not in STATES:
             raise Refused(f"there is no state {params.state!r}; there are {', '.join(STATES)}", code="CLI-003")
-        if params.state == "working":
-            return await self._working(params.limit)
         filing = self.core.filing
         wanted = [(("patient",), params.patient), (("control",), params.control_id), (APPOINTMENT, params.appointment)]
         keys = [(kinds, filing.value(kinds[0], value)) for kinds, value in wanted if value is not None]
         since = to_micros(params.since if params.since.tzinfo else params.since.astimezone()) if params.since else None
-        return await self.core.reader.list_messages(
-            MessageFilter(params.connection, params.type, params.state, keys, since, params.limit)
-        )
+        return MessageFilter(params.connection, params.type, params.state, keys, since, params.limit)
 
-    async def _working(self, limit: int) -> Sequence[Any]:
+    def _working(self) -> list[int]:
         """What is under way this moment: known to the running hub only."""
         targets = self.hub.targets.values() if self.hub else []
-        seqs = [item.seq for target in targets for item in target.lanes.items.values() if item.running]
-        return await self.core.reader.messages_by_seq(seqs[:limit])
+        return [item.seq for target in targets for item in target.lanes.items.values() if item.running]
 
     def _line(self, row: Any, works: Sequence[Any], keys: Sequence[Any], phi: bool) -> dict[str, Any]:
         own = [work for work in works if work.seq == row.seq]
@@ -240,24 +250,35 @@ class Operations:
         return await Timeline(self.core).trace(params)
 
     async def replay(self, params: ReplayRequest, audit: AuditRow) -> dict[str, Any]:
-        """Refuses unless the count was typed; a dry run tells it."""
-        rows = [await self._message(id) for id in params.ids] if params.ids else await self._select(params)
+        """Refuses unless the count was typed; a dry run tells it.  What takes more than one commit goes on as a job."""
         if not params.ids and not any(
             (params.state, params.connection, params.type, params.patient, params.control_id, params.appointment, params.since)
         ):
             raise Refused("say which messages: by id, by --state, or by another filter", code="RPL-001")
-        replay = Replay(self.core, self.hub, ReplayParams(params.from_step, params.keep_ids, params.state))
-        plans = await replay.plan(rows)
+        seqs = [(await self._message(id)).seq for id in params.ids] if params.ids else await self._select_seqs(params)
+        how = ReplayParams(params.from_step, params.keep_ids, params.state)
+        found = await Replay(self.core, self.hub, how).plan_all(sorted(set(seqs)))
+        told = {"count": len(found), "messages": [id for _, id in found[:100]], "replayed": 0, "job": None}
         if params.dry_run:
             await self.core.journal.commit(Write(audit=[audit]))
-            return {"count": len(plans), "messages": [plan.message for plan in plans[:100]], "replayed": 0}
-        if params.yes != len(plans):
-            raise Refused(f"this replays {len(plans)} message(s); say so: --yes {len(plans)}", code="RPL-002")
-        await replay.run(plans, audit)
-        return {"count": len(plans), "messages": [plan.message for plan in plans[:100]], "replayed": len(plans)}
+            return told
+        if params.yes != len(found):
+            raise Refused(f"this replays {len(found)} message(s); say so: --yes {len(found)}", code="RPL-002")
+        job = new_replay(how, [seq for seq, _ in found], audit.actor)
+        await self._begin(job, audit)
+        return told | {"replayed": job.row.done, "job": job.row.id}
+
+    async def _begin(self, job: Job, audit: AuditRow) -> None:
+        """Who wanted it is in the first commit; without a running hub all of it is done at once."""
+        await take_step(self.core, self.hub, job, [audit])
+        while self.hub is None and job.row.state == "running":
+            await take_step(self.core, None, job)
+        if self.hub is not None and job.row.state == "running":
+            self.hub.jobs.run(job)
 
     async def status(self, _: NoParams, __: AuditRow) -> dict[str, Any]:
-        return await describe_status(self.core.reader, self.core.clinic, self.hub)
+        jobs = [job_line(row) for row in await self.core.reader.jobs(running=True)]
+        return await describe_status(self.core.reader, self.core.clinic, self.hub) | {"jobs": jobs}
 
 
 def _parse(model: type[BaseModel], params: dict[str, Any]) -> Any:

@@ -1,27 +1,37 @@
-"""Doing things again: new work for messages that are in the journal, in one commit for each thousand."""
+"""Doing things again: new work for messages that are in the journal.
+
+What is chosen by many is a job: its messages are written down when it begins, each commit does some of them and says how
+far it has come, so that after a restart it goes on where it was and does none twice.  It hands on only as much as there is
+room for, and fresh work goes before it.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hub.bus.core import Core
-from hub.bus.hub import Hub
 from hub.errors import Refused
-from hub.store.rows import AuditRow, Mark, NewWork, Write
+from hub.store.rows import Mark, NewWork, Write
 
-_AT_ONCE = 1000
+if TYPE_CHECKING:
+    from hub.bus.hub import Hub
+
+AT_ONCE = 500
+"""Messages in one commit."""
+MOST_OPEN = 500
+"""Works of replays that one flow or connection has before a job hands on more."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayParams:
     """How to replay."""
 
-    from_step: str | None
-    keep_ids: bool
-    state: str | None
+    from_step: str | None = None
+    keep_ids: bool = False
+    state: str | None = None
     """Only work in this state, when the messages were chosen by it."""
 
 
@@ -42,13 +52,28 @@ class Replay:
     def __init__(self, core: Core, hub: Hub | None, params: ReplayParams) -> None:
         self._core, self._hub, self._params = core, hub, params
 
-    async def plan(self, rows: Sequence[Any]) -> list[Plan]:
-        """Raises Refused for messages that cannot be replayed."""
-        works = await self._core.reader.works_of([row.seq for row in rows])
+    async def plan_all(self, seqs: Sequence[int]) -> list[tuple[int, str]]:
+        """Seq and id of those for which something would be done; raises Refused for messages that cannot be replayed."""
+        found = []
+        for start in range(0, len(seqs), AT_ONCE):
+            found += [(plan.seq, plan.message) for plan in await self.plan(seqs[start : start + AT_ONCE])]
+        return found
+
+    async def plan(self, seqs: Sequence[int], *, pass_over: bool = False) -> list[Plan]:
+        """Raises Refused for messages that cannot be replayed, or passes over them."""
+        rows = await self._core.reader.messages_by_seq(seqs)
+        works: dict[int, list[Any]] = {}
+        for work in await self._core.reader.works_of(seqs):
+            works.setdefault(work.seq, []).append(work)
         plans = []
-        for row in sorted(rows, key=lambda row: row.seq):
-            own = [work for work in works if work.seq == row.seq]
-            plan = self._again(row, own) if own else await self._anew(row)
+        for row in rows:
+            own = works.get(row.seq)
+            try:
+                plan = self._again(row, own) if own else self._anew(row)
+            except Refused:
+                if not pass_over:
+                    raise
+                continue
             if plan.works or plan.released:
                 plans.append(plan)
         return plans
@@ -62,6 +87,7 @@ class Replay:
                 continue
             if work.state in ("waiting", "working"):
                 raise Refused(f"the message {row.id} is still on its way; there is nothing to replay yet", code="RPL-003")
+            _check_body(row)
             again = self._once_more(work)
             if work.state == "held":
                 plan.released.append((work.id, again))
@@ -72,22 +98,23 @@ class Replay:
     def _once_more(self, work: Any) -> NewWork:
         also = tuple(work.also.split()) if work.also else ()
         generation = self._generation(work.generation)
-        return NewWork(work.target, work.lane, also, generation, self._step(work), work.origin, self._config(work))
+        return NewWork(work.target, work.lane, also, generation, self._step(work), work.origin, self._config(work), again=1)
 
-    async def _anew(self, row: Any) -> Plan:
+    def _anew(self, row: Any) -> Plan:
         """A message no flow had wanted: perhaps one does now."""
         plan = Plan(row.id, row.seq)
         if row.state == "refused":
             raise Refused(f"the message {row.id} was refused: its sender still has it and can send it again", code="RPL-004")
         if row.direction != "in":
             return plan
+        _check_body(row)
         message = self._core.bodies.message(row)
         keys = self._core.filing.keys(message, message.headers)
         lanes = self._core.filing.lanes(keys, row.connection)
         for flow in self._core.router.wanted(f"connection {row.connection}", message, row.control_id):
-            plan.works.append(
-                NewWork(f"flow:{flow.name}", lanes[0], lanes[1:], self._generation(row.generation), config=flow.fingerprint)
-            )
+            generation = self._generation(row.generation)
+            work = NewWork(f"flow:{flow.name}", lanes[0], lanes[1:], generation, config=flow.fingerprint, again=1)
+            plan.works.append(work)
         return plan
 
     def _generation(self, generation: int) -> int:
@@ -108,14 +135,12 @@ class Replay:
         flow = self._core.clinic.settings.flows.get(work.target.removeprefix("flow:"))
         return flow.fingerprint if flow else str(work.config)
 
-    async def run(self, plans: Sequence[Plan], audit: AuditRow) -> None:
-        """The audit row of who wanted it is in the first commit."""
-        for start in range(0, len(plans), _AT_ONCE):
-            await self._commit(plans[start : start + _AT_ONCE], [] if start else [audit])
+    # Doing it.
 
-    async def _commit(self, plans: Sequence[Plan], audit: list[AuditRow]) -> None:
+    def write(self, plans: Sequence[Plan]) -> Write:
+        """What makes these plans so, for one commit."""
         now = time.time_ns() // 1000
-        write = Write(audit=audit)
+        write = Write()
         for plan in plans:
             write.more_work += [(plan.seq, plan.message, work) for work in plan.works]
             for id, work in plan.released:
@@ -124,14 +149,18 @@ class Replay:
                 if new.origin is not None:
                     write.marks.append(Mark(new.origin, "parked", now, asks=1))
             write.notes.append(self._core.bodies.note(plan.seq, "replayed", "Done again on request"))
-        await self._core.journal.commit(write)
-        if self._hub is not None:
-            for plan in plans:
-                self._release(self._hub, plan.released)
+        return write
 
-    @staticmethod
-    def _release(hub: Hub, works: Sequence[tuple[int, NewWork]]) -> None:
-        for id, work in works:
-            if (target := hub.targets.get(work.target)) is not None:
-                target.lanes.release(id, work.generation, work.step)
-                target.pump()
+    def committed(self, plans: Sequence[Plan]) -> None:
+        """Held work that was let go goes on at once; new work comes by itself."""
+        targets = self._hub.targets if self._hub is not None else {}
+        for plan in plans:
+            for id, work in plan.released:
+                if (target := targets.get(work.target)) is not None:
+                    target.lanes.release(id, work.generation, work.step)
+                    target.pump()
+
+
+def _check_body(row: Any) -> None:
+    if row.body is None:
+        raise Refused(f"the body of the message {row.id} was not kept longer than it was needed (`keep`)", code="RPL-006")

@@ -21,6 +21,7 @@ CORE: dict[str, tuple[str, str]] = {
     "drain": ("hub.cli.routes:drain", "Let a connection or flow do what it has, then pause it."),
     "explain": ("hub.cli.explain:explain", "What an error code means and what to do."),
     "init": ("hub.cli.init:init", "A clinic file, key and folders to start from."),
+    "jobs": ("hub.cli.jobs:jobs", "Long replays: how far they are; stop them, let them go on."),
     "messages": ("hub.cli.messages:messages", "The journal: list and show messages."),
     "new": ("hub.cli.new:new", "Begin a connector of your own, with its tests."),
     "pause": ("hub.cli.routes:pause", "Stop a connection or flow; its work waits."),

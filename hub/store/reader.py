@@ -36,6 +36,7 @@ from hub.store.schema import (
     audit,
     counter,
     due,
+    job,
     message,
     message_key,
     note,
@@ -138,6 +139,15 @@ class Reader:
         row = await self.first(select(func.max(work.c.id)))
         return int(row[0] or 0) if row else 0
 
+    async def jobs(self, limit: int = 100, *, running: bool = False) -> list[Row[Any]]:
+        """Newest first, without the messages they are about."""
+        columns = [column for column in job.c if column is not job.c.seqs]
+        query = select(*columns).order_by(job.c.at.desc(), job.c.id).limit(limit)
+        return await self.rows(query.where(text("state = 'running'")) if running else query)
+
+    async def job(self, id: str) -> Row[Any] | None:
+        return await self.first(select(job).where(job.c.id == id))
+
     async def works_of(self, seqs: Sequence[int]) -> list[Row[Any]]:
         return await self.rows(select(work).where(work.c.seq.in_(seqs)).order_by(work.c.id))
 
@@ -172,21 +182,12 @@ class Reader:
     async def list_messages(self, wanted: MessageFilter) -> list[Row[Any]]:
         """Newest first.  Every condition has an index."""
         query = select(message).order_by(message.c.seq.desc()).limit(wanted.limit)
-        conditions: list[ColumnElement[bool]] = [true()]
-        if wanted.connection is not None:
-            conditions.append(message.c.connection == wanted.connection)
-        if wanted.type is not None:
-            conditions.append(_glob(message.c.type, wanted.type))
-        if wanted.since is not None:
-            conditions.append(message.c.seq >= _first_seq_since(wanted.since))
-        if wanted.before_seq is not None:
-            conditions.append(message.c.seq < wanted.before_seq)
-        for kinds, value in wanted.keys:
-            seqs = select(message_key.c.seq).where(message_key.c.kind.in_(kinds), message_key.c.value == value)
-            conditions.append(message.c.seq.in_(seqs))
-        if wanted.state is not None:
-            conditions.append(_has_state(wanted.state))
-        return await self.rows(query.where(and_(*conditions)))
+        return await self.rows(query.where(_matches(wanted)))
+
+    async def list_seqs(self, wanted: MessageFilter) -> list[int]:
+        """Only where they are, for many: the newest of them, oldest first."""
+        query = select(message.c.seq).order_by(message.c.seq.desc()).limit(wanted.limit)
+        return [row.seq for row in await self.rows(query.where(_matches(wanted)))][::-1]
 
     async def seqs_with_key(self, kinds: Sequence[str], values: Sequence[str], limit: int = 10_000) -> list[int]:
         query = (
@@ -290,6 +291,24 @@ def _glob(column: Any, pattern: str) -> Any:
         prefix = pattern[:-1]
         return and_(column >= prefix, column < prefix + "\U0010ffff") if prefix else sql_literal(True)
     return column == pattern
+
+
+def _matches(wanted: MessageFilter) -> ColumnElement[bool]:
+    conditions: list[ColumnElement[bool]] = [true()]
+    if wanted.connection is not None:
+        conditions.append(message.c.connection == wanted.connection)
+    if wanted.type is not None:
+        conditions.append(_glob(message.c.type, wanted.type))
+    if wanted.since is not None:
+        conditions.append(message.c.seq >= _first_seq_since(wanted.since))
+    if wanted.before_seq is not None:
+        conditions.append(message.c.seq < wanted.before_seq)
+    for kinds, value in wanted.keys:
+        seqs = select(message_key.c.seq).where(message_key.c.kind.in_(kinds), message_key.c.value == value)
+        conditions.append(message.c.seq.in_(seqs))
+    if wanted.state is not None:
+        conditions.append(_has_state(wanted.state))
+    return and_(*conditions)
 
 
 def _first_seq_since(moment: int) -> Any:
