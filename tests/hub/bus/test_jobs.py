@@ -19,7 +19,7 @@ from hub.bus.operations import Operations
 from hub.clinic import load_clinic
 from hub.errors import MessageRejected, NotFound, Refused
 from hub.message import Message
-from tests.hub.bus.probe import World, adt, control_ids, deliver, in_turn, one, rows, states
+from tests.hub.bus.probe import World, adt, control_ids, deliver, one, rows, states
 from tests.support import HubProcess, ask, clinic_folder, json_lines, run_hub, running_hub, settled, until
 
 FLOW = """
@@ -214,7 +214,7 @@ def _replay_with_kills(
     try:
         end = time.monotonic() + 100
         while True:
-            [line] = [j for j in json_lines(run_hub("jobs", "list", "--json", "-c", file, env=plugin_env).stdout)]
+            [line] = json_lines(run_hub("jobs", "list", "--json", "-c", file, env=plugin_env).stdout)
             status = json.loads(run_hub("status", "--json", "-c", file, env=plugin_env).stdout)
             if line["state"] == "done" and status["store"]["backlog"] == 0:
                 break
