@@ -7,8 +7,10 @@ belongs to (MSA-2 = MSH-10), and never uses a connection again on which an answe
 from connectors.mllp.framing import Frame, Framer, framed
 from connectors.mllp.listener import ListenerConfig, MllpListener
 from connectors.mllp.sender import MllpSender, SenderConfig
+from connectors.mllp.step import Acknowledge
 from hub.connector import AnyConnector
 from hub.hookspecs import hookimpl
+from hub.step import AnyStep
 
 __all__ = ["Frame", "Framer", "ListenerConfig", "MllpListener", "MllpSender", "SenderConfig", "framed"]
 
@@ -16,3 +18,8 @@ __all__ = ["Frame", "Framer", "ListenerConfig", "MllpListener", "MllpSender", "S
 @hookimpl
 def register_connectors() -> list[type[AnyConnector]]:
     return [MllpListener, MllpSender]
+
+
+@hookimpl
+def register_steps() -> list[type[AnyStep]]:
+    return [Acknowledge]

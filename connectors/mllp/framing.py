@@ -7,9 +7,11 @@ import contextlib
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 START, END, CR = b"\x0b", b"\x1c", b"\r"
+ACK, NAK = b"\x06", b"\x15"
+"""Commit bytes of MLLP release 2: a frame was kept, or was not."""
 HEADER = b"MSH"
 HEAD = 4096
 """Bytes kept of a frame that is too long: enough for its MSH."""
@@ -17,8 +19,7 @@ LONE_END = 0.2
 """Seconds of silence after a 1C without its 0D that make it the end of the frame all the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """What was found between a start and an end; with a fault it is only a part."""
 
     body: bytes
@@ -39,6 +40,8 @@ class Framer:
     """Bytes outside of frames, so far."""
     gap: int = 0
     """Bytes outside of frames since the last one."""
+    empty: int = 0
+    """Frames without anything in them, so far; some senders keep the link alive with them."""
     lone_ends: int = 0
     """Frames that ended in 1C without its 0D, so far."""
     _may_be_naked: bool = False
@@ -52,11 +55,34 @@ class Framer:
         self._may_be_naked = self.lenient_start
 
     def feed(self, data: bytes) -> list[Frame]:
-        self._buffer += data
         frames: list[Frame] = []
+        if not self.inside and not self._buffer:
+            data = self._whole_frames(data, frames)
+            if not data:
+                return frames
+        self._buffer += data
         while self._within(frames) if self.inside else self._between():
             pass
         return frames
+
+    def _whole_frames(self, data: bytes, frames: list[Frame]) -> bytes:
+        """Takes the frames that begin and end within one read, as nearly all do, and gives back what is left of it."""
+        at, length = 0, len(data)
+        while data.startswith(START, at):
+            end = data.find(END, at + 1)
+            size = end - at - 1
+            if (
+                not 0 < size <= self.max_frame
+                or end + 2 > length
+                or data[end + 1] != 0x0D
+                or data.find(START, at + 1, end) >= 0
+            ):
+                break
+            frames.append(Frame(data[at + 1 : end]))
+            at = end + 2
+        if at:
+            self.begun, self.gap, self._may_be_naked = self.begun + len(frames), 0, self.lenient_start
+        return data[at:]
 
     def _between(self) -> bool:
         if self._may_be_naked and (naked := self._naked_start()) is not None:
@@ -125,12 +151,19 @@ class Framer:
         return self._head or bytes(self._buffer[: min(HEAD, self.max_frame)])
 
     def _finish(self, frames: list[Frame], length: int, fault: Literal["", "broken"] = "") -> None:
-        """The frame up to here is one; an empty one says nothing, some senders keep the link alive with it."""
+        """The frame up to here is one; an empty one says nothing."""
         self.inside = False
         if self._head is not None or length > self.max_frame:
             frames.append(Frame(self._beginning(), fault or "too long"))
         elif length:
             frames.append(Frame(bytes(self._buffer[:length]), fault))
+        else:
+            self.empty += 1
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes of the frame that has begun."""
+        return len(self._buffer) if self.inside else 0
 
     @property
     def lone_end(self) -> bool:
