@@ -197,7 +197,7 @@ CODES: dict[str, tuple[str, str]] = {
     "RPL-005": ("A flow has no such step.", "The steps are listed in the text."),
     "RPL-006": (
         "The body of a message is gone.",
-        "Its connection or flow does not keep bodies (`keep`). Ask the sender to send it again, or send an edited one.",
+        "Its connection or flow does not keep bodies (`keep`), or its time is over (`retention`). Ask the sender to send it again, or send an edited one.",
     ),
     "RPL-007": ("There is no such job.", "`hub jobs list` shows those there are."),
     "RPL-008": ("A job cannot be stopped or go on as it is.", "The text says how it is."),

@@ -8,15 +8,17 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+YEAR = 366 * 86400
+"""Seconds of a year as a duration: what is kept for six years is never gone before six years are over."""
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "y": YEAR}
 _BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
-_DURATION = r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)"
+_DURATION = r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d|y)"
 _SIZE = r"([0-9]+)\s*((?:[KkMmGg][Ii]|[KkMm])?[Bb])"
 _TIME_OF_DAY = r"([01]?[0-9]|2[0-3]):([0-5][0-9])"
 
 
 def parse_duration(value: object) -> float:
-    """Seconds of `90s`, `1.5h`, `2d`; a bare number is refused because its unit would be a guess.
+    """Seconds of `90s`, `1.5h`, `2d`, `6y`; a bare number is refused because its unit would be a guess.
 
     Numbers that are no text (defaults in code) are seconds.
     """

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hub.errors import NotFound, StoreBroken, StoreFull
+from hub.bus.bodyfiles import BodyFiles
+from hub.errors import NotFound, StoreBroken
 from hub.message import LARGE_BODY, Message
 from hub.security.seal import Seal
 from hub.step import Due
@@ -32,7 +32,7 @@ class Bodies:
         self._on_broken = on_broken
         self._seal = seal
         self._reader = reader
-        self._files = files
+        self.files = BodyFiles(seal, files)
         self._recent: OrderedDict[str, tuple[Message, int]] = OrderedDict()
         self._recent_bytes = 0
 
@@ -68,39 +68,10 @@ class Bodies:
 
     async def _keep_in_file(self, body: bytes) -> str:
         try:
-            return await asyncio.to_thread(self._write_file, body)
+            return await asyncio.to_thread(self.files.write, body)
         except StoreBroken as error:
             self._on_broken(error)
             raise
-
-    def _write_file(self, body: bytes) -> str:
-        """A file named by a keyed digest of its content, complete and on disk before its row is.
-
-        Raises StoreFull when there is no room for it now, StoreBroken when it cannot be synced.
-        """
-        name = self._seal.digest(body).hex()
-        path = self._path(name)
-        draft = path.with_name(f"{name}.{os.getpid()}.{os.urandom(4).hex()}.part")
-        try:
-            if path.exists():
-                return name
-            path.parent.mkdir(exist_ok=True)
-            with draft.open("wb") as handle:
-                handle.write(self._seal.seal(body, f"file|{name}"))
-                handle.flush()
-                _sync(handle.fileno())
-            draft.replace(path)
-            _sync_folder(path.parent)
-            _sync_folder(self._files)
-        except OSError as error:
-            raise StoreFull(f"a large body cannot be written below {self._files}: {error.strerror}; it waits") from None
-        finally:
-            with contextlib.suppress(OSError):
-                draft.unlink()
-        return name
-
-    def _path(self, name: str) -> Path:
-        return self._files / name[:2] / name
 
     # Out.
 
@@ -115,19 +86,15 @@ class Bodies:
         return self.message(row)
 
     def message(self, row: Any) -> Message:
-        """A message from its row; a large body is read when somebody asks for it."""
+        """A message from its row; a large body is read, and one that is no longer kept is missed, when somebody asks for it."""
         headers, body = _unpack(self._seal.open(row.body, _place(row.id, row.file))) if row.body is not None else ({}, b"")
-        payload = (lambda name=row.file: self._read_file(name)) if row.file else body
+        payload = (lambda name=row.file: self.files.read(name)) if row.file else body
+        if row.body is None:
+            payload = partial(_no_longer_kept, row.id)
         message = Message(payload, row.format, row.type, headers, id=row.id, parent=row.parent, generation=row.generation)
-        if not row.file:
+        if not callable(payload):
             self._remember(message, len(body))
         return message
-
-    def _read_file(self, name: str) -> bytes:
-        try:
-            return self._seal.open(self._path(name).read_bytes(), f"file|{name}")
-        except FileNotFoundError:
-            raise NotFound(f"the file {name} of a message body is gone") from None
 
     def _remember(self, message: Message, size: int) -> None:
         size += 1000
@@ -168,6 +135,10 @@ class Bodies:
             self._recent_bytes -= found[1]
 
 
+def _no_longer_kept(id: str) -> bytes:
+    raise NotFound(f"what the message {id} said is no longer kept (`keep`, `retention` in the clinic file)")
+
+
 def _pack(headers: bytes, body: bytes) -> bytes:
     return len(headers).to_bytes(4, "big") + headers + body
 
@@ -181,21 +152,3 @@ def _unpack(packed: bytes) -> tuple[dict[str, str], bytes]:
 def _place(id: str, file: str | None) -> str:
     """What a body is bound to: its row, and the file that belongs to it."""
     return f"message|{id}|{file}" if file else f"message|{id}"
-
-
-def _sync(handle: int) -> None:
-    """Raises StoreBroken: after a failed sync nobody knows what is on disk, and trying again would hide it."""
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        raise StoreBroken(f"a file of the store cannot be brought to disk ({error.strerror})") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        _sync(handle)
-    finally:
-        os.close(handle)

@@ -12,6 +12,7 @@ from hub.bus.filing import Filing
 from hub.bus.journal import Journal
 from hub.bus.numbers import StoredNumbers
 from hub.bus.records import StoredRecords
+from hub.bus.retention import Retention
 from hub.bus.router import Router
 from hub.clinic import Clinic
 from hub.message import new_id
@@ -36,6 +37,7 @@ class Core:
     router: Router
     records: StoredRecords
     surroundings: Surroundings
+    retention: Retention
     by_hand: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from the look at works to the commit that changes them on somebody's request."""
 
@@ -80,16 +82,18 @@ def open_core(clinic: Clinic, *, key: bytes | None = None) -> Core:
     journal = Journal(store.writer)
     records = StoredRecords(store.reader, seal)
     numbers = StoredNumbers(journal, store.reader)
+    bodies = Bodies(seal, store.reader, store.files, on_broken=journal.fail)
     core = Core(
         clinic=clinic,
         seal=seal,
         store=store,
         journal=journal,
-        bodies=Bodies(seal, store.reader, store.files, on_broken=journal.fail),
+        bodies=bodies,
         filing=Filing(clinic.catalogue, seal),
         router=Router(list(settings.flows.values()), clinic.catalogue.formats),
         records=records,
         surroundings=Surroundings(settings, clinic.catalogue, clinic.mappings, seal, records, numbers),
+        retention=Retention(settings, journal, store.reader, bodies.files),
     )
     journal.start()
     return core

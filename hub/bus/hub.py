@@ -33,6 +33,8 @@ DRAIN = 20.0
 """Seconds a stop waits for what is under way."""
 KEY_CHECK = 3600.0
 """Seconds between looks at the data keys."""
+RETENTION_CHECK = 30.0
+"""Seconds between looks whether old messages are to be taken out."""
 
 
 class Hub:
@@ -99,6 +101,7 @@ class Hub:
         await self.due.start()
         await self.jobs.start()
         self.due.scheduler.every(KEY_CHECK, core.renew_data_keys, "data keys")
+        self.due.scheduler.every(RETENTION_CHECK, core.retention.look, "retention")
         for name in self.sources:
             if routes.is_read(name, self.clinic.settings) and f"from:{name}" not in self.stopped:
                 await self.open_source(name)

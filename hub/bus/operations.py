@@ -21,6 +21,7 @@ from hub.bus.replay import Replay, ReplayParams
 from hub.bus.routes import RouteParams, Routes
 from hub.bus.timeline import MASK, Timeline, TraceParams
 from hub.errors import Conflict, NotFound, Refused
+from hub.message import Message
 from hub.store.reader import MessageFilter, state_of
 from hub.store.rows import STATES, AuditRow, Write
 from hub.units import from_micros, iso, to_micros
@@ -102,6 +103,8 @@ class Operations:
             "pause": _BuiltIn(RouteParams, Routes(core, hub).pause, audit="with"),
             "resume": _BuiltIn(RouteParams, Routes(core, hub).resume, audit="with"),
             "drain": _BuiltIn(RouteParams, Routes(core, hub).drain, audit="with"),
+            "retention.preview": _BuiltIn(NoParams, self.retention_preview, audit="none"),
+            "retention.run": _BuiltIn(NoParams, self.retention_run),
             "status": _BuiltIn(NoParams, self.status, audit="none"),
         }
 
@@ -226,14 +229,21 @@ class Operations:
             "size": row.size,
             "parent": row.parent,
             "generation": row.generation,
-            "body": message.body.decode("utf-8", errors="replace") if params.phi else None,
-            "body_hidden": None if params.phi else "patient data; ask with --phi",
+            **self._body_line(row, message, params.phi),
             "path": [_path_line(work) for work in works],
             "attempts_made": [self._attempt_line(row.id, attempt, params.phi) for attempt in attempts],
             "replies": [
                 {"id": c.id, "direction": c.direction, "connection": c.connection, "type": c.type or None} for c in children
             ],
         }
+
+    @staticmethod
+    def _body_line(row: Any, message: Message, phi: bool) -> dict[str, Any]:
+        if row.body is None:
+            return {"body": None, "body_hidden": "no longer kept"}
+        if not phi:
+            return {"body": None, "body_hidden": "patient data; ask with --phi"}
+        return {"body": message.body.decode("utf-8", errors="replace"), "body_hidden": None}
 
     def _attempt_line(self, message: str, attempt: Any, phi: bool) -> dict[str, Any]:
         line = {"work": attempt.work, "number": attempt.number, "at": iso(from_micros(attempt.at)), "code": attempt.code}
@@ -275,6 +285,13 @@ class Operations:
             await take_step(self.core, None, job)
         if self.hub is not None and job.row.state == "running":
             self.hub.jobs.run(job)
+
+    async def retention_preview(self, _: NoParams, __: AuditRow) -> list[dict[str, Any]]:
+        return await self.core.retention.preview()
+
+    async def retention_run(self, _: NoParams, audit: AuditRow) -> dict[str, Any]:
+        swept = await self.core.retention.sweep(audit.actor)
+        return {**swept.rows, "files": swept.files, "drafts": swept.drafts}
 
     async def status(self, _: NoParams, __: AuditRow) -> dict[str, Any]:
         jobs = [job_line(row) for row in await self.core.reader.jobs(running=True)]

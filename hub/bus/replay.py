@@ -163,4 +163,4 @@ class Replay:
 
 def _check_body(row: Any) -> None:
     if row.body is None:
-        raise Refused(f"the body of the message {row.id} was not kept longer than it was needed (`keep`)", code="RPL-006")
+        raise Refused(f"the body of the message {row.id} is no longer kept (`keep`, `retention`)", code="RPL-006")

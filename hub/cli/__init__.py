@@ -28,6 +28,7 @@ CORE: dict[str, tuple[str, str]] = {
     "plugins": ("hub.cli.plugins:plugins", "What is installed, and what it brings."),
     "replay": ("hub.cli.replay:replay", "Do messages again."),
     "resume": ("hub.cli.routes:resume", "Let a connection or flow go on."),
+    "retention": ("hub.cli.retention:retention", "What is older than it is kept, and taking it out now."),
     "run": ("hub.cli.run:run", "Run the hub."),
     "show": ("hub.cli.show:show", "What a file says: HL7 v2, X12, benefits."),
     "status": ("hub.cli.status:status", "Connections, flows, backlog, last error."),

@@ -20,9 +20,11 @@ from hub.settings import secrets
 from hub.settings.merge import Layered, layer, merge
 from hub.settings.model import (
     ConnectionSettings,
+    DiskSettings,
     FlowSettings,
     LogSettings,
     OrganisationSettings,
+    RetentionSettings,
     Settings,
     SiteSettings,
     StepSettings,
@@ -35,7 +37,10 @@ from hub.step import Site
 from hub.when import HEADERS, When, conditions_of, is_path, parse_when
 from hub.yaml_text import Document, Key, load_file
 
-TOP = ("organisation", "sites", "payers", "store", "key", "connections", "flows", "mappings", "vendors", "disable", "log")
+TOP = (
+    "organisation", "sites", "payers", "store", "key", "retention", "disk", "connections", "flows", "mappings", "vendors",
+    "disable", "log",
+)  # fmt: skip
 STORES = ("sqlite:///",)
 FLOW_FIELDS = ("from", "when", "steps")
 
@@ -126,6 +131,8 @@ class _Loader:
             store=self.store(),
             key=self.key(),
             log=self.part(LogSettings, ("log",), self.data.get("log") or {}) or LogSettings(),
+            retention=self.part(RetentionSettings, ("retention",), self.data.get("retention") or {}) or RetentionSettings(),
+            disk=self.part(DiskSettings, ("disk",), self.data.get("disk") or {}) or DiskSettings(),
         )
         settings.connections = self.connections(settings.sites)
         settings.flows = self.flows()

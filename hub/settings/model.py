@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from hub.connector import AnyConnector, ConnectorConfig
 from hub.records import Organisation, Payer
 from hub.step import AnyStep, Site, StepConfig
+from hub.units import YEAR, Duration, Size
 from hub.when import When
 
 
@@ -96,6 +97,50 @@ class LogSettings(_Part):
     """text for people, json for programs."""
 
 
+SHORTEST_AUDIT = 6 * YEAR
+"""Records of who looked at what are kept for six years: 45 CFR 164.316(b)(2)(i)."""
+
+
+class RetentionSettings(_Part):
+    """How long what is finished stays in the store.  What is open, and what belongs to it, stays whatever its age."""
+
+    messages: Duration = Field(default=2.0 * YEAR, ge=86400)
+    """That a message was there: its line in the journal, the ids it is found under, its way."""
+    bodies: Duration = Field(default=90 * 86400.0, ge=3600)
+    """What messages say, large documents among them.  In quarantine or doubt they stay as long as the message."""
+    attempts: Duration = Field(default=1.0 * YEAR, ge=3600)
+    """Tries that failed, with what partners wrote about them."""
+    notes: Duration = Field(default=2.0 * YEAR, ge=3600)
+    """Lines of the timeline in words."""
+    seen: Duration = Field(default=7 * 86400.0, ge=3600)
+    """By what resends are recognised; never shorter than the longest `remember_for` of a connection."""
+    audit: Duration = 6.0 * YEAR
+    """Who looked at what and changed what; not less than 6y."""
+
+    @field_validator("bodies", "attempts", "notes")
+    @classmethod
+    def _not_longer_than_messages(cls, kept: float, info: ValidationInfo) -> float:
+        if kept > info.data.get("messages", kept):
+            raise ValueError("is longer than `messages`; what belongs to a message goes with it at the latest")
+        return kept
+
+    @field_validator("audit")
+    @classmethod
+    def _long_enough(cls, kept: float) -> float:
+        if kept < SHORTEST_AUDIT:
+            raise ValueError("is less than 6y; the law wants records of who looked at what kept for six years")
+        return kept
+
+
+class DiskSettings(_Part):
+    """How much room the disk of the store must have."""
+
+    warn_below: Size | None = None
+    """Less is an alarm; when not set, a tenth of the disk, at most 2GiB."""
+    stop_below: Size | None = None
+    """With less nothing more is taken in until there is room again; when not set, a fiftieth of the disk, at most 256MiB."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
     """A connection: a connector configured under a name."""
@@ -140,6 +185,8 @@ class Settings:
     store: str
     key: Path
     log: LogSettings
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
+    disk: DiskSettings = field(default_factory=DiskSettings)
     connections: dict[str, ConnectionSettings] = field(default_factory=dict)
     flows: dict[str, FlowSettings] = field(default_factory=dict)
 

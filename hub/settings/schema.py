@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from hub.catalogue import Catalogue
-from hub.settings.model import LogSettings, OrganisationSettings, SiteSettings
+from hub.settings.model import DiskSettings, LogSettings, OrganisationSettings, RetentionSettings, SiteSettings
 
 TEXT: dict[str, Any] = {"type": "string"}
 TEXTS: dict[str, Any] = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
@@ -30,7 +30,7 @@ QUOTED: dict[str, dict[str, Any]] = {
 def clinic_schema(catalogue: Catalogue) -> dict[str, Any]:
     """Every connector's and step's settings included, as far as plugins of this installation bring them."""
     connectors, steps = sorted(catalogue.connectors.items()), sorted(catalogue.steps.items())
-    parts: list[type[BaseModel]] = [OrganisationSettings, SiteSettings, LogSettings]
+    parts: list[type[BaseModel]] = [OrganisationSettings, SiteSettings, LogSettings, RetentionSettings, DiskSettings]
     models = [*parts, *(connector.Config for _, connector in connectors), *(step.Config for _, step in steps)]
     made, shared = models_json_schema([(model, "validation") for model in dict.fromkeys(models)])
     definitions = {name: _as_written(schema) for name, schema in shared["$defs"].items()}
@@ -56,6 +56,8 @@ def clinic_schema(catalogue: Catalogue) -> dict[str, Any]:
             "vendors": TEXTS,
             "disable": TEXTS,
             "log": of(LogSettings),
+            "retention": of(RetentionSettings),
+            "disk": of(DiskSettings),
             "connections": {
                 "type": "object",
                 "additionalProperties": {"anyOf": [_connection(kind, of(c.Config)) for kind, c in connectors]},

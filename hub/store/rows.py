@@ -209,6 +209,29 @@ class Rare:
 
 
 @dataclass(slots=True)
+class Removal:
+    """What retention takes out of the store, a piece at a time; what is open by then is left."""
+
+    bodies: list[int] = field(default_factory=list)
+    """Seqs of messages whose bodies go."""
+    messages: list[int] = field(default_factory=list)
+    """Seqs of messages that go with all that belongs to them, children before their parents."""
+    attempts: list[tuple[int, int]] = field(default_factory=list)
+    """Work and number."""
+    notes: list[int] = field(default_factory=list)
+    seen: tuple[int, int] = (0, 0)
+    """Sightings before this time go, at most so many."""
+    audit: int = 0
+    """Audit rows up to this seq go."""
+    jobs: int = 0
+    """Jobs that ended before this time go."""
+    removed: int = 0
+    """Set by the writer: rows that went."""
+    took: float = 0.0
+    """Set by the writer: seconds, without the commit."""
+
+
+@dataclass(slots=True)
 class Write:
     """One set of changes: it is committed as a whole, or undone as a whole without disturbing the others of its group."""
 
@@ -233,6 +256,7 @@ class Write:
     data_keys: list[tuple[int, bytes]] = field(default_factory=list)
     rare: Rare | None = None
     """Applied after everything else of this write."""
+    removal: Removal | None = None
     error: BaseException | None = None
     """Set by the writer when this set alone failed."""
 

@@ -42,6 +42,7 @@ message = Table(
     Index("message_type", "type", "seq"),
     Index("message_parent", "parent", sqlite_where=text("parent IS NOT NULL"), postgresql_where=text("parent IS NOT NULL")),
     Index("message_at", "at"),
+    Index("message_file", "file", sqlite_where=text("file IS NOT NULL"), postgresql_where=text("file IS NOT NULL")),
     Index("message_state", "state", "seq", sqlite_where=text("state IS NOT NULL"), postgresql_where=text("state IS NOT NULL")),
     Index("message_erase", "seq", sqlite_where=text(ERASABLE), postgresql_where=text(ERASABLE)),
 )

@@ -22,6 +22,7 @@ from typing import Any
 
 from hub.errors import Conflict, StoreBroken, StoreError, StoreFull, Unkept
 from hub.store.rare import statements
+from hub.store.removal import remove
 from hub.store.rows import AuditRow, DueRow, Mark, NewMessage, NewWork, RecordRow, Write
 
 OLDEST_SQLITE = (3, 35, 0)
@@ -37,9 +38,8 @@ class SqliteWriter:
         self.connection = connect(path)
         self.seq = self._top("SELECT max(seq) FROM message")
         self.work = self._top("SELECT max(id) FROM work")
-        self.chain: bytes = (self.connection.execute("SELECT chain FROM audit ORDER BY seq DESC LIMIT 1").fetchone() or [b""])[
-            0
-        ]
+        row = self.connection.execute("SELECT chain FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
+        self.chain: bytes = row[0] if row else b""
 
     def _top(self, query: str) -> int:
         return int(self.connection.execute(query).fetchone()[0] or 0)
@@ -124,6 +124,8 @@ class SqliteWriter:
         if write.rare is not None:
             for statement, values in statements(write.rare):
                 run(statement, values)
+        if write.removal is not None:
+            remove(self.connection, write.removal)
 
     # Messages and work.
 
@@ -286,9 +288,12 @@ def checkpoint(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
-def verify_audit(rows: Iterable[Any]) -> int | None:
-    """The number of the first row of the audit chain that does not fit; None when all do."""
-    chain = b""
+def verify_audit(rows: Iterable[Any], start: bytes = b"") -> int | None:
+    """The number of the first row of the audit chain that does not fit; None when all do.
+
+    `start` is the chain value of the last row that retention took out (`info`, `audit_start`, in hex).
+    """
+    chain = start
     for seq, at, actor, action, object, detail, expected in rows:
         content = json.dumps([at, actor, action, object, detail], ensure_ascii=False)
         chain = hashlib.sha256(chain + content.encode()).digest()

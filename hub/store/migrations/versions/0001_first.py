@@ -50,6 +50,7 @@ def messages() -> None:
     op.create_index("message_type", "message", ["type", "seq"])
     op.create_index("message_parent", "message", ["parent"], **partial("parent IS NOT NULL"))
     op.create_index("message_at", "message", ["at"])
+    op.create_index("message_file", "message", ["file"], **partial("file IS NOT NULL"))
     op.create_index("message_state", "message", ["state", "seq"], **partial("state IS NOT NULL"))
     op.create_index("message_erase", "message", ["seq"], **partial("keep > 0 AND body IS NOT NULL"))
     op.create_table(
