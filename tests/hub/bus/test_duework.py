@@ -149,7 +149,7 @@ async def test_moving_work_at_the_moment_it_is_due_does_not_do_it_twice(world: W
 async def test_work_that_became_due_while_the_hub_was_down_is_done_once_at_the_start(
     world: World, tmp_path: Path, store: Path
 ) -> None:
-    when = at(0.15)
+    when = at(1.5)
     planning(world, lambda: Due("probe", "k", when))
     file = clinic_folder(tmp_path, FLOW)
     async with running_hub(file) as hub:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -285,8 +286,9 @@ class RoomierMachine(LanesMachine):
     window = 4
 
 
+STORIES = 2000 if os.environ.get("CLINIC_HUB_LONG") else 100
 EXAMPLES = settings(
-    max_examples=300,
+    max_examples=STORIES,
     stateful_step_count=60,
     deadline=None,
     derandomize=True,
@@ -297,13 +299,13 @@ EXAMPLES = settings(
 
 
 class TestNarrowLanes(LanesMachine.TestCase):
-    """300 stories of 60 events."""
+    """Stories of 60 events."""
 
     settings = EXAMPLES
 
 
 class TestRoomierLanes(RoomierMachine.TestCase):
-    """300 stories of 60 events."""
+    """Stories of 60 events."""
 
     settings = EXAMPLES
 

@@ -164,7 +164,7 @@ async def test_whom_people_look_for_cannot_be_read_in_the_audit(world: World, tm
 
 async def test_what_a_partner_writes_about_a_patient_is_not_kept_in_the_clear(world: World, tmp_path: Path) -> None:
     async def far_side(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError):
+        with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError):
             while frame := await reader.readuntil(b"\x1c\r"):
                 writer.write(b"\x0b" + refusal_with_patient_data(frame.strip(b"\x0b\x1c\r")) + b"\x1c\r")
 
