@@ -73,8 +73,20 @@ class Format(ABC):
         return self.path_error(scope)
 
 
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A value that a mapping takes over from the message it reads, just as it stands there."""
+
+    path: str
+
+
 class WritableFormat(Format):
     """A format that a mapping can also write (`to:`)."""
+
+    changes: ClassVar[bool] = False
+    """True when a mapping does not make a new message but changes the one it reads: what it does not name stays as it is.
+    Then values also are `Copied`, `""` ("there is none") and the empty text.
+    """
 
     @abstractmethod
     def target_error(self, path: str) -> str | None:

@@ -105,5 +105,6 @@ def _lines(message: Any) -> list[str]:
 
     if message.record is not None:
         return [f"{name}: {value}" for name, value in flatten(message.record).items()]
-    text = message.body.decode("utf-8", errors="replace").replace("~", "~\n").replace("\r", "\n")
+    text = message.body.decode("utf-8", errors="replace").replace("\r", "\n")
+    text = text.replace("~", "~\n") if message.format == "x12" else text
     return [line for line in text.split("\n") if line]

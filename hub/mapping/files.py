@@ -12,6 +12,12 @@
 In a list, an item is left out when the message says nothing in it, or not what every item must have; `when` lets through only
 items for which it holds, and is written like the filter of a flow, with paths.
 
+`to: hl7v2` changes the HL7 v2 message that was read: each field is a path (`MSH-5`, `PID-3[5=MR].4.1`, `ZHB-1`) and is set to
+what its rule gives; everything else leaves byte for byte as it came.  A rule that gives nothing leaves its field as it is,
+`''` empties it, `'""'` says that there is none.  A path alone copies what stands there, escapes and all; several values (`[*]`)
+become the repetitions of a whole field.  A Z segment that is missing is added at the end, others where their place is certain
+(EVN, TQ1, PD1, PV1, PV2, IN2, IN3); elsewhere the message is refused.  Setting MSH-18 writes the whole message in that charset.
+
 `extends: other` takes another mapping and lays this one over it: fields, tables and lists merge, a rule replaces a rule.  A
 table whose name ends in `.csv` is a file beside the mapping that names it, with the columns `code` and `meaning`.
 """
@@ -123,6 +129,7 @@ class _Loader:
             if name not in _TOP:
                 self.report("MAP-011", (name,), f"unknown field {name!r} in a mapping", _TOP, of_key=True)
         self.read_ends(data)
+        self.check_changes(data)
         self.read_tables(data.get("tables"))
         each = data.get("each")
         if each is not None:
@@ -178,6 +185,18 @@ class _Loader:
             names = [*catalogue.records, *(n for n, f in catalogue.formats.items() if isinstance(f, WritableFormat))]
             what = f"`to` is {_shown(target)}, which is no record and no format a mapping can write"
             self.report("MAP-013", ("to",), what, names)
+
+    def check_changes(self, data: dict[str, Any]) -> None:
+        """A format that is written by changing what was read needs one whole message to change."""
+        changed = self.target_format
+        if changed is None or not changed.changes:
+            return
+        if self.source_format is not changed:
+            what = f"a mapping to {changed.name} changes the message it reads, so `from` is {changed.name} too"
+            self.report("MAP-013", ("from",), what)
+        if "each" in data:
+            what = f"a mapping to {changed.name} changes the one message it reads, so it has no `each`"
+            self.report("MAP-019", ("each",), what, of_key=True)
 
     def read_tables(self, tables: Any) -> None:
         if tables is None:

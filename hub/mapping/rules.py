@@ -125,6 +125,18 @@ class Rule:
             empty = empty or value
         return empty
 
+    @property
+    def empties(self) -> bool:
+        """True for the rule `''`."""
+        return self.text.strip() in ("''", '""')
+
+    @property
+    def copies(self) -> str | None:
+        """The one path whose value this rule takes as it is; None when it does more."""
+        first = self.pipes[0]
+        plain = len(self.pipes) == 1 and not first.steps and first.origin.kind == "path"
+        return first.origin.text if plain and "[*]" not in first.origin.text else None
+
     def is_said(self, fields: Fields) -> bool:
         """True when the message says something where this rule reads it."""
         return any(not is_empty(read_path(fields, path)) for path in self.paths)

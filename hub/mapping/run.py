@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hub.errors import MessageUnusable
-from hub.format import Fields
+from hub.format import Copied, Fields
 from hub.formats.dotted import DottedFields
 from hub.mapping.files import Block, Mapping, Repeated
 from hub.mapping.rules import NULL, Notes, is_empty
@@ -37,7 +37,8 @@ def run_mapping(mapping: Mapping, message: Message, context: TransformContext) -
         if mapping.target_model is not None:
             result.records.append(_record(mapping, _nested(mapping.block, group, context, notes)))
         else:
-            result.values.append(_flat(mapping.block, group, context, notes))
+            changes = mapping.target_format is not None and mapping.target_format.changes
+            result.values.append((_changes if changes else _flat)(mapping.block, group, context, notes))
     return result
 
 
@@ -84,6 +85,17 @@ def _items(repeated: Repeated, fields: Fields, context: TransformContext, notes:
 def _flat(block: Block, fields: Fields, context: TransformContext, notes: Notes) -> dict[str, Any]:
     values = {target: rule.value(fields, context, notes) for target, rule in block.rules.items()}
     return {target: value for target, value in values.items() if not is_empty(value)}
+
+
+def _changes(block: Block, fields: Fields, context: TransformContext, notes: Notes) -> dict[str, Any]:
+    """What a message is changed to; a rule that gives nothing leaves things as they are, and only `''` empties."""
+    values: dict[str, Any] = {}
+    for target, rule in block.rules.items():
+        if rule.empties:
+            values[target] = ""
+        elif (value := rule.value(fields, context, notes)) not in (None, ""):
+            values[target] = Copied(rule.copies) if rule.copies else value
+    return values
 
 
 def _put(values: dict[str, Any], target: str, value: Any) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from hub.errors import MessageUnusable
-from hub.format import Fields, Format, Keys
+from hub.format import Fields, Keys, WritableFormat
 from hub.formats.hl7v2 import paths
+from hub.formats.hl7v2.change import changed
 from hub.formats.hl7v2.message import REMEMBERED, REMEMBERED_SIZE, Group, Hl7, opened
 from hub.message import Message
+from hub.step import Context
 
 NOT_FOR_MATCHING = frozenset({"SS", "SSN", "DL", "PPN"})
 """Identifier types (table 0203) that are no chart numbers: social security, driver's licence, passport."""
@@ -70,10 +73,11 @@ class Repetition:
         return iter(())
 
 
-class Hl7Format(Format):
-    """HL7 v2, all versions."""
+class Hl7Format(WritableFormat):
+    """HL7 v2, all versions.  A mapping to it changes fields of the message it reads."""
 
     name = "hl7v2"
+    changes = True
 
     def keys(self, body: bytes, headers: Mapping[str, str]) -> Keys:
         what = (body, headers.get("charset"), headers.get("authority", ""), headers.get("ordering_path", ""))
@@ -95,6 +99,12 @@ class Hl7Format(Format):
         if _COMPONENT.fullmatch(path) and "-" not in (scope or ""):
             return f"{path!r} is a component, which is read within `each` over a field; a path looks like PID-5.1"
         return self.path_error(path)
+
+    def target_error(self, path: str) -> str | None:
+        return paths.target_error(path)
+
+    async def write(self, values: dict[str, Any], message: Message, context: Context) -> Message:  # noqa: ARG002
+        return changed(message, values)
 
     def scope_error(self, scope: str) -> str | None:
         if _SCOPE.fullmatch(scope):

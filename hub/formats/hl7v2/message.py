@@ -188,20 +188,19 @@ class Hl7:
         return self.part(text, component, subcomponent) or None
 
     def _field_values(self, place: int, path: paths.Path) -> Iterator[str]:
-        field = self._field(place, path.field)
-        if not field:
+        if path.segment in HEADERS and path.field <= 2:
+            yield from filter(None, (self._field(place, path.field),))
             return
-        if self.ids[place] in HEADERS and path.field <= 2:
-            yield field
-            return
-        repetitions = field.split(self.separators.repetition)
-        if path.repetition:
-            repetitions = repetitions[path.repetition - 1 : path.repetition]
-        for repetition in repetitions:
-            if path.selector and self.part(repetition, path.selector[0], None) != path.selector[1]:
-                continue
+        for repetition in self._selected(place, path):
             if value := self.part(repetition, path.component, path.subcomponent):
                 yield value
+
+    def _selected(self, place: int, path: paths.Path) -> Iterator[str]:
+        """The repetitions that a path means, as they stand."""
+        repetitions = self.repetitions(place, path.field)
+        for repetition in repetitions[path.repetition - 1 : path.repetition] if path.repetition else repetitions:
+            if not path.selector or self.part(repetition, path.selector[0]) == path.selector[1]:
+                yield repetition
 
     def _field(self, place: int, number: int) -> str:
         fields = self.fields_of(place)
@@ -213,12 +212,27 @@ class Hl7:
 
     def part(self, text: str, component: int | None = None, subcomponent: int | None = None) -> str:
         """A component or subcomponent of a repetition, unescaped."""
-        separators = self.separators
+        text = self._cut(text, component, subcomponent)
+        return unescape(text, self.separators, self.encoding) if self.separators.escape in text else text
+
+    def _cut(self, text: str, component: int | None, subcomponent: int | None) -> str:
         if component is not None:
-            text = _nth(text, separators.component, component)
+            text = _nth(text, self.separators.component, component)
             if subcomponent is not None:
-                text = _nth(text, separators.subcomponent, subcomponent)
-        return unescape(text, separators, self.encoding) if separators.escape in text else text
+                text = _nth(text, self.separators.subcomponent, subcomponent)
+        return text
+
+    def standing(self, path: str) -> str:
+        """The first value at a path just as it stands, escapes and all; nothing when there is none."""
+        parsed = paths.parse(path)
+        if parsed.segment in HEADERS and parsed.field <= 2:
+            return escape(self.get(path) or "", self.separators)
+        places = self.places(parsed.segment)
+        for place in places[parsed.occurrence - 1 : parsed.occurrence] if parsed.occurrence else places:
+            for repetition in self._selected(place, parsed):
+                if text := self._cut(repetition, parsed.component, parsed.subcomponent):
+                    return text
+        return ""
 
     # Writing.
 
@@ -228,43 +242,70 @@ class Hl7:
         repetition a path selects, does not exist.
         """
         target = paths.parse(path)
-        found = self.places(target.segment)
-        if not 1 <= target.occurrence <= len(found):
-            raise MessageUnusable(f"{path}: there is no such {target.segment} segment to write to")
         text = escape_field(value, self.separators) if target.component is None else escape(value, self.separators)
-        self._set_field(found[target.occurrence - 1], target, text, path)
+        self._put(target, path, text)
+
+    def set_repetitions(self, path: str, values: Sequence[str]) -> None:
+        """Sets a whole field, a value for each repetition."""
+        target = paths.parse(path)
+        text = self.separators.repetition.join(escape_field(value, self.separators) for value in values)
+        self._put(target, path, text, whole=True)
+
+    def copy(self, path: str, origin: Hl7, copied: str) -> None:
+        """Sets one value to what stands at a path of another message with the same separators, escapes and all."""
+        target, text = paths.parse(path), origin.standing(copied)
+        if _depth(target) > _depth(paths.parse(copied)):  # in a part, separators of the whole are written as text
+            text = escape(unescape(text, origin.separators, origin.encoding), self.separators)
+        self._put(target, path, text)
 
     def add(self, segment: str) -> None:
         """Appends a segment, given as it shall stand."""
+        self.insert(len(self.ids), segment)
+
+    def insert(self, place: int, segment: str) -> None:
+        """Puts in a segment, given as it shall stand, before the one at this place (counted from 0; never the first)."""
         self._may_be_written()
         ends = self._ends if self._ends is not None else ["\r"] * (len(self.ids) - 1) + [self._end]
         found = LINE_END.match(ends[0])
         line_end = found[1] if found else "\r"
-        if not ends[-1]:
+        if place == len(ends) and not ends[-1]:
             ends[-1] = line_end
             if self._raws is not None and (last := self._raws[-1]) is not None:
                 self._raws[-1] = last + line_end.encode()
-        self._ends = [*ends, line_end]
-        self._texts.append(segment)
-        self.ids.append(segment[:3].upper())
-        self._fields.append(None)
+        ends.insert(place, line_end)
+        self._ends = ends
+        self._texts.insert(place, segment)
+        self.ids.insert(place, segment[:3].upper())
+        self._fields.insert(place, None)
         if self._raws is not None:
-            self._raws.append(None)
+            self._raws.insert(place, None)
+
+    def recode(self, charset: str) -> None:
+        """Writes the message in another charset from now on, as MSH-18 (table 0211) names it."""
+        self._may_be_written()
+        encoding = charsets.python_encoding(charset)
+        if encoding is None:
+            raise MessageUnusable("MSH-18 is set to a charset that is unknown, or unfit for HL7 v2")
+        if encoding != self.encoding:
+            self.encoding, self._raws = encoding, None
 
     def _may_be_written(self) -> None:
         if self.shared:
             raise TypeError("this message is shared by all who read it; open one of your own to write")
 
-    def _set_field(self, place: int, path: paths.Path, text: str, written: str) -> None:
+    def _put(self, path: paths.Path, written: str, text: str, *, whole: bool = False) -> None:
         self._may_be_written()
+        found = self.places(path.segment)
+        if not 1 <= path.occurrence <= len(found):
+            raise MessageUnusable(f"{written}: there is no such {path.segment} segment to write to")
         header = path.segment in HEADERS
         if header and path.field <= 2:
             raise MessageUnusable(f"{path.segment}-{path.field} holds the separators and cannot be set")
+        place, number = found[path.occurrence - 1], path.field - header
         fields = list(self.fields_of(place))
-        number = path.field - header
         if number >= len(fields):
             fields += [""] * (number + 1 - len(fields))
-        fields[number] = self._with_part(fields[number], path, text, written)
+        fields[number] = text if whole else self._with_part(fields[number], path, text, written)
         self._fields[place] = fields
         self._texts[place] = self.separators.field.join(fields)
         if self._raws is not None:
@@ -344,6 +385,11 @@ def _groups(around: Hl7 | Group, scope: str, places: Sequence[int]) -> Iterator[
             current.append(place)
     if current:
         yield Group(around, scope, current)
+
+
+def _depth(path: paths.Path) -> int:
+    """0 for a repetition, 1 for a component, 2 for a subcomponent."""
+    return (path.component is not None) + (path.subcomponent is not None)
 
 
 def _nth(text: str, separator: str, number: int) -> str:

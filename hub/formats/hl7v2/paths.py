@@ -69,6 +69,19 @@ def single(text: str) -> Single | None:
     return path.segment, path.field - header, path.component, path.subcomponent
 
 
+def target_error(text: str) -> str | None:
+    """What is wrong with a path as a place to write to, or None."""
+    try:
+        path = parse(text)
+    except ValueError as error:
+        return str(error)
+    if path.occurrence == 0 or (path.repetition == 0 and path.selector is None):
+        return f"{text!r}: [*] means all of them; name the one to write to"
+    if path.segment in HEADERS and path.field <= 2:
+        return f"{text!r} holds the separators and cannot be set"
+    return None
+
+
 def _positive(number: str, path: str) -> int:
     value = int(number)
     if value < 1:

@@ -128,6 +128,23 @@ def test_a_message_that_is_rejected_ends_with_1_and_the_reason_without_its_data(
     assert "stopped at map:siu_to_appointment" in text.out
 
 
+def test_a_message_that_is_changed_and_forwarded_is_shown_as_it_would_leave(cli: Cli, tmp_path: Path) -> None:
+    flows = FLOWS.replace(
+        "steps: [{send: pms},", "steps: [{map: for_the_pms}, {send: pms}]\n  others:\n    from: ehr\n    steps: ["
+    )
+    clinic = clinic_folder(tmp_path / "clinic", f"mappings: own\n{flows.replace('@PORT@', '2575')}", payers=PAYERS)
+    (clinic.parent / "own").mkdir()
+    rules = "from: hl7v2\nto: hl7v2\nfields: {MSH-5: \"'PMS'\", PID-19: \"''\"}\n"
+    (clinic.parent / "own" / "for_the_pms.yaml").write_text(rules, encoding="utf-8")
+    body = adt("M1", more=(in1(),))
+    (tmp_path / "a.hl7").write_bytes(body)
+    sent = cli("try", "registrations", tmp_path / "a.hl7", "-c", clinic, "--json").json["sent"]
+    assert [one["body"].split("|")[4] for one in sent] == ["PMS"]
+    assert sent[0]["body"].partition("PID|")[2] == body.decode().partition("PID|")[2]
+    shown = cli("try", "registrations", tmp_path / "a.hl7", "-c", clinic)
+    assert "would send to pms\n    MSH|^~\\&|" in shown.out, "a line for each segment, none for each repetition"
+
+
 MISTAKES = {
     "a flow there is not": ("try nothing a.hl7", "bookings"),
     "a step there is not": ("try bookings a.hl7 --from nothing", "map:siu_to_appointment"),
