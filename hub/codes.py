@@ -184,6 +184,13 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "OPS-001": ("There is no connection and no flow of that name.", "The names there are stand in the text."),
     "OPS-002": ("A name could mean a connection or a flow.", "Write connection:NAME or flow:NAME."),
+    "OPS-003": (
+        "Nothing of a message waits or is stuck.",
+        "`hub messages show` tells where it is; `hub replay` does it again.",
+    ),
+    "OPS-004": ("A message is being worked on this moment.", "Try again in a moment, or pause its connection first."),
+    "OPS-005": ("A message was made by the hub itself.", "Correct what it was made of, or skip it."),
+    "OPS-006": ("An edited file is no message.", "The text says what is wrong with it; nothing was sent."),
     "PLG-001": ("Two plugins have the same name.", "Uninstall one of them."),
     "PLG-002": ("A plugin cannot be imported.", "Reinstall it, or write its name under `disable`."),
     "PLG-003": ("A plugin implements a hook that does not exist, or wrongly.", "Check the spelling against hub/hookspecs.py."),

@@ -128,13 +128,12 @@ class Lanes:
             self._append(key, item)
 
     def _append(self, key: str, item: Item) -> None:
+        if item.id in self._gone:
+            return
         lane = self.lanes.get(key)
         if lane is None:
             lane = self.lanes[key] = Lane()
         if item.id <= lane.last:
-            return
-        if item.id in self._gone:
-            lane.last = item.id
             return
         if lane.more or len(lane.items) >= self.window:
             lane.more, lane.skipped = True, max(lane.skipped, item.id)
@@ -336,7 +335,8 @@ class Lanes:
         self._released.add(id)
         self._changed[id] = seq, message
         if (item := self.items.get(id)) is not None:
-            item.seq, item.message, item.held, item.attempts, item.next_at = seq, message, False, 0, 0.0
+            item.seq, item.message, item.attempts, item.next_at = seq, message, 0, 0.0
+            item.held = item.doubtful = False
             self._blocked.discard(id)
             self._consider(item)
 

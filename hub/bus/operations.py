@@ -7,6 +7,7 @@ writes an audit row; a look whose audit row cannot be written does not happen.
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hub.bus.core import Core
+from hub.bus.corrections import Corrections, EditParams, SkipParams
 from hub.bus.hub import Hub, describe_status
 from hub.bus.jobs import Job, JobOperations, JobParams, line as job_line, new_replay, take_step
 from hub.bus.replay import Replay, ReplayParams
@@ -60,6 +62,8 @@ class ShowParams(_Params):
 
     id: str
     phi: bool = False
+    raw: bool = False
+    """Also the body as it is, in base64."""
 
 
 class ReplayRequest(Selection):
@@ -94,6 +98,8 @@ class Operations:
         self._built_in = {
             "messages.list": _BuiltIn(ListParams, self.list_messages),
             "messages.show": _BuiltIn(ShowParams, self.show_message),
+            "messages.skip": _BuiltIn(SkipParams, Corrections(core, hub).skip, audit="with"),
+            "messages.edit": _BuiltIn(EditParams, Corrections(core, hub).edit, audit="with"),
             "trace": _BuiltIn(TraceParams, self.trace),
             "replay": _BuiltIn(ReplayRequest, self.replay, audit="with"),
             "jobs.list": _BuiltIn(NoParams, JobOperations(core, hub).list, audit="none"),
@@ -144,7 +150,7 @@ class Operations:
 
     async def _audit(self, actor: str, name: str, params: dict[str, Any]) -> AuditRow:
         """Who asked for what; ids of patients are kept as digests: only who has the key can tell whose data it was."""
-        shown = dict(params)
+        shown = {key: value for key, value in params.items() if key != "body"}
         if "patient" in shown:
             shown["patient"] = self.core.filing.value("patient", str(shown["patient"]))
         if name == "trace" and not await Timeline(self.core).is_no_patient(str(shown.get("id"))):
@@ -202,6 +208,7 @@ class Operations:
             "patient": (self._patient(row) if phi else MASK) if patient else None,
             "appointment": next((key.value for key in filed if key.kind == "appointment"), None),
             "attempts": max((work.attempts for work in own), default=0),
+            "late": _is_late(own),
             "flag": row.flag,
         }
 
@@ -218,6 +225,8 @@ class Operations:
         return next(iter(keys.patient), None)
 
     async def show_message(self, params: ShowParams, _: AuditRow) -> dict[str, Any]:
+        if params.raw and not params.phi:
+            raise Refused("the body as it is shows patient data; ask with --phi", code="CLI-004")
         row = await self._message(params.id)
         works = await self.core.reader.works_of([row.seq])
         keys = await self.core.reader.keys_of([row.seq])
@@ -230,6 +239,7 @@ class Operations:
             "parent": row.parent,
             "generation": row.generation,
             **self._body_line(row, message, params.phi),
+            **({"raw": b64encode(message.body).decode()} if params.raw else {}),
             "path": [_path_line(work) for work in works],
             "attempts_made": [self._attempt_line(row.id, attempt, params.phi) for attempt in attempts],
             "replies": [
@@ -308,6 +318,12 @@ def _parse(model: type[BaseModel], params: dict[str, Any]) -> Any:
 
 def _reason(row: Any, works: Sequence[Any]) -> str | None:
     return row.reason or next((work.reason for work in reversed(works) if work.reason), None)
+
+
+def _is_late(works: Sequence[Any]) -> bool:
+    """True when some of it was delivered after its turn: replayed after a quarantine, or edited."""
+    newest = {work.target: work for work in sorted(works, key=lambda work: work.id)}
+    return any(work.again and work.state == "delivered" for work in newest.values())
 
 
 def _path_line(work: Any) -> dict[str, Any]:

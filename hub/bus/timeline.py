@@ -129,6 +129,8 @@ def _beginning(row: Any) -> tuple[str, str]:
             if row.format == "failure"
             else ("due", f"{row.connection} is due")
         )
+    if row.flag == "edited":
+        return "edited", f"{row.type or row.format} sent again by a person, edited"
     if row.direction == "out":
         return "queued", f"{row.type or row.format} for {row.connection}"
     if row.parent is not None:

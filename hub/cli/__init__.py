@@ -22,7 +22,7 @@ CORE: dict[str, tuple[str, str]] = {
     "explain": ("hub.cli.explain:explain", "What an error code means and what to do."),
     "init": ("hub.cli.init:init", "A clinic file, key and folders to start from."),
     "jobs": ("hub.cli.jobs:jobs", "Long replays: how far they are; stop them, let them go on."),
-    "messages": ("hub.cli.messages:messages", "The journal: list and show messages."),
+    "messages": ("hub.cli.messages:messages", "The journal: list, show, skip, edit messages."),
     "new": ("hub.cli.new:new", "Begin a connector of your own, with its tests."),
     "pause": ("hub.cli.routes:pause", "Stop a connection or flow; its work waits."),
     "plugins": ("hub.cli.plugins:plugins", "What is installed, and what it brings."),

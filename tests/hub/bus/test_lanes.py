@@ -26,6 +26,7 @@ class Row:
     lanes: tuple[str, ...]
     next_at: float = 0.0
     held: bool = False
+    again: int = 0
 
 
 @dataclass(slots=True)
@@ -37,7 +38,7 @@ class Journal:
 
     def add(self, lanes: tuple[str, ...]) -> Row:
         self.last += 1
-        row = self.open[self.last] = Row(self.last, lanes)
+        row = self.open[self.last] = Row(self.last, lanes, again=self.last % 3 == 0)
         return row
 
     def read(self, need: Need) -> list[Item]:
@@ -50,7 +51,7 @@ class Journal:
 
 
 def item_of(row: Row) -> Item:
-    return Item(row.id, row.id, f"m{row.id}", row.lanes, next_at=row.next_at, held=row.held)
+    return Item(row.id, row.id, f"m{row.id}", row.lanes, next_at=row.next_at, held=row.held, again=row.again)
 
 
 class LanesMachine(RuleBasedStateMachine):
@@ -64,6 +65,7 @@ class LanesMachine(RuleBasedStateMachine):
         """A hub that was down for a while finds a backlog."""
         self.journal, self.now, self.restarts = Journal(), 100.0, 0
         self.done: list[int] = []
+        self.until: int | None = None
         for key in keys:
             self.journal.add((key,))
         self.begin_again()
@@ -72,6 +74,7 @@ class LanesMachine(RuleBasedStateMachine):
         """A new process: only the journal is left."""
         self.lanes = Lanes(limit=self.limit, window=self.window)
         self.lanes.recover(self.journal.last)
+        self.lanes.drain_until(self.until)
         self.unannounced: deque[Row] = deque()
         self.asked: list[Need] = []
         self.read: list[tuple[Need, list[Item]]] = []
@@ -154,6 +157,7 @@ class LanesMachine(RuleBasedStateMachine):
         assert not row.held, f"{item.id} is held for a person"
         assert row.next_at <= self.now, f"{item.id} waits until {row.next_at}"
         assert self.journal.earlier(row) == [], f"{item.id} overtakes"
+        assert self.until is None or item.id <= self.until, f"{item.id} is newer than the drain"
         self.running[item.id] = item
 
     def pick(self, index: int) -> Item:
@@ -205,6 +209,35 @@ class LanesMachine(RuleBasedStateMachine):
         if item is not None:
             self.lanes.finish(item)
 
+    @precondition(lambda self: self.journal.open)
+    @rule(index=st.integers(0, 50), committed=st.booleans())
+    def skip(self, index: int, committed: bool) -> None:
+        """A person ends work wherever it stands, also what is only on disk or is being read this moment."""
+        id = sorted(self.journal.open)[index % len(self.journal.open)]
+        if not self.lanes.claim(id):
+            assert id in self.running
+            return
+        assert id not in self.running
+        if committed:
+            del self.journal.open[id]
+            self.done.append(id)
+            self.held.pop(id, None)
+            self.lanes.withdraw(id)
+        self.lanes.unclaim(id)
+
+    @rule()
+    def drain(self) -> None:
+        self.until = self.journal.last
+        self.lanes.drain_until(self.until)
+
+    @rule()
+    def drain_no_more(self) -> None:
+        self.until = None
+        self.lanes.drain_until(None)
+
+    def waits_for_a_person(self, row: Row) -> bool:
+        return row.held or any(self.waits_for_a_person(self.journal.open[id]) for id in self.journal.earlier(row))
+
     @rule(seconds=st.integers(1, 5))
     def time_passes(self, seconds: int) -> None:
         self.now += seconds
@@ -242,6 +275,9 @@ class LanesMachine(RuleBasedStateMachine):
             (self.running and not held, lambda: self.hold(index)),
             (held and not self.asked and not self.read, lambda: self.release_a_held_one(index)),
             (True, lambda: self.time_passes(1)),
+            (self.journal.open and chance.random() < 0.5, lambda: self.skip(index, committed=chance.random() < 0.7)),
+            (chance.random() < 0.2, self.drain),
+            (chance.random() < 0.2, self.drain_no_more),
         ]
         return [event for possible, event in found if possible]
 
@@ -255,6 +291,13 @@ class LanesMachine(RuleBasedStateMachine):
             assert len(lane.items) <= self.window, f"lane {key}"
 
     @invariant()
+    def a_drain_ends_when_nothing_goes_on_without_a_person(self) -> None:
+        if hasattr(self, "until") and self.lanes.drained and not self.unannounced:
+            assert self.until is not None
+            late = [id for id, row in self.journal.open.items() if id <= self.until and not self.waits_for_a_person(row)]
+            assert late == []
+
+    @invariant()
     def what_is_in_memory_is_open(self) -> None:
         assert set(self.lanes.items) <= set(self.journal.open)
 
@@ -263,6 +306,7 @@ class LanesMachine(RuleBasedStateMachine):
         if not hasattr(self, "journal"):
             return
         self.announce_all()
+        self.drain_no_more()
         for _ in range(20 * (len(self.journal.open) + 5)):
             if not self.journal.open:
                 break
