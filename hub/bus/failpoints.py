@@ -1,19 +1,101 @@
 """Named ways to break the bus on purpose, so that tests can prove that they would notice.
 
 Switched on by CLINIC_HUB_FAILPOINTS (names separated by commas), never by a configuration file; a hub that runs with one
-says so in its log with every start.
+says so in its log with every start.  There are two sorts:
+
+    ack_before_commit     a mutant: the hub is wrong in this way from its start to its end
+    kill@sent:3           an end: the process kills itself (SIGKILL) when it comes to this stage for the third time
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-KNOWN = frozenset({"ack_before_commit", "ordering_key_dropped"})
+if TYPE_CHECKING:
+    from hub.bus.core import Core
+    from hub.store.rows import Write
+
+MUTANTS = {
+    "ack_before_commit": "answers the sender before the message is on disk",
+    "ordering_key_dropped": "every message has a lane of its own",
+    "dedupe_off": "routes what a sender sends again",
+    "synchronous_off": "commits without waiting for the disk",
+    "writer_swallows_errors": "calls a commit that failed a success",
+    "marks_not_awaited": "goes on with a lane before the outcome of its last message is on disk",
+}
+STAGES = {
+    "received": "a message is here, nothing of it is kept",
+    "in_commit": "all rows of a group are written, the commit has not begun",
+    "committed": "the commit is on disk, nobody knows yet",
+    "flow_ran": "the steps of a flow have run, nothing they want is kept",
+    "flow_kept": "what the steps want is on disk, the lane does not know yet",
+    "sending": "a message is about to be sent",
+    "sent": "the partner has taken a message, its mark is not kept",
+    "refused": "the partner has refused a message, its mark is not kept",
+    "marked": "the outcome of a message is on disk, the lane does not know yet",
+    "body_written": "a large body is in its draft, not yet on disk",
+    "body_synced": "a large body is on disk, without its name",
+    "body_named": "a large body has its name, the folder is not yet on disk",
+}
+BEFORE_THE_KILL = 0.05
+"""Seconds a kill in the writer's thread waits, in which whatever is said too early gets out."""
 
 
 def active() -> frozenset[str]:
     """The failpoints of this process; raises ValueError for a name that does not exist."""
     names = frozenset(name for name in os.environ.get("CLINIC_HUB_FAILPOINTS", "").split(",") if name)
-    if unknown := names - KNOWN:
-        raise ValueError(f"there is no failpoint {', '.join(sorted(unknown))}; there are {', '.join(sorted(KNOWN))}")
+    unknown = {name for name in names if name not in MUTANTS and _stage_of(name) not in STAGES}
+    if unknown:
+        known = [*MUTANTS, *(f"kill@{stage}" for stage in STAGES)]
+        raise ValueError(f"there is no failpoint {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     return names
+
+
+def _stage_of(name: str) -> str:
+    way, _, stage = name.partition("@")
+    return stage.partition(":")[0] if way == "kill" else ""
+
+
+# Stages.
+
+_left: dict[str, int] = {}
+"""Passages that are left before the end, by stage; empty in a hub that is whole."""
+
+
+def reached(stage: str) -> None:
+    """Ends the process here, if that was asked for."""
+    if _left and stage in _left:
+        _left[stage] -= 1
+        if _left[stage] <= 0:
+            if threading.current_thread() is not threading.main_thread():
+                time.sleep(BEFORE_THE_KILL)
+            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+            time.sleep(60)
+
+
+# What is broken from the start.
+
+
+def break_on_purpose(core: Core, points: frozenset[str]) -> None:
+    """Puts the mutants of the writer in place, and arms the kills."""
+    _left.clear()
+    for name in points:
+        if stage := _stage_of(name):
+            _left[stage] = int(name.partition(":")[2] or 1)
+    connection: Any = core.store.writer.connection
+    if "synchronous_off" in points:
+        connection.execute("PRAGMA synchronous=OFF")
+    if _left.keys() & {"in_commit", "committed"}:
+        core.store.writer.connection = _Watched(connection)  # type: ignore[assignment]
+    if "dedupe_off" in points or "writer_swallows_errors" in points:
+        core.journal.break_writer(lambda writer: _BrokenWriter(writer, points))
+    if "marks_not_awaited" in points:
+        core.journal.commit = _hasty(core.journal.commit, core.journal.submit)  # type: ignore[method-assign]

@@ -117,6 +117,7 @@ class OutgoingTarget(Target):
         except Unkept as error:
             await self._give_up(item, message, error, "quarantined")
             return
+        reached("marked")
         self.lanes.finish(item)
         self._bodies.forget(item.message)
         self._follower.finished(item.seq)
