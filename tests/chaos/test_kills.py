@@ -1,82 +1,88 @@
-"""kill -9 at random moments: nothing that was acknowledged is lost, and every patient's messages arrive in order.
+"""kill -9 at random moments and at every named stage: nothing that was acknowledged is lost, and order holds.
 
-The same campaign runs against two variants that are broken on purpose, and must find them out.
+`CLINIC_HUB_LONG=1` kills a thousand times at random, and twenty times at each stage; raw figures go to benchmarks/results.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
-import random
+import time
 from pathlib import Path
 
-from tests.chaos.ledger import Ledger, Sender, receiver
-from tests.support import HubProcess, clinic_folder, free_port, until
+import pytest
 
-PATIENTS = [f"P{number:02d}" for number in range(40)]
-SENDERS = 8
-KILLS = 200 if os.environ.get("CLINIC_HUB_LONG") else 20
-CLINIC = """
-connections:
-  ehr: {kind: mllp_listener, port: "@IN@"}
-  pms:
-    {kind: mllp_sender, host: 127.0.0.1, port: "@OUT@", parallel: "8", timeout: 5s,
-     retry: {first: 20ms, most: 100ms, attempts: "50"}}
-flows:
-  forward: {from: ehr, steps: [{send: pms}]}
-"""
+from hub.bus.failpoints import STAGES
+from tests.chaos.history import Verdict
+from tests.chaos.nursery import Nursery
+from tests.chaos.rig import Rig
+from tests.support import ROOT
+
+LONG = bool(os.environ.get("CLINIC_HUB_LONG"))
+KILLS = 1000 if LONG else 20
+"""At random moments."""
+AT_EACH_STAGE = 20 if LONG else 1
+PATIENTS = 40
 
 
-async def campaign(folder: Path, kills: int, *, failpoint: str = "", seed: int = 1, stop_at_violation: bool = False) -> Ledger:
-    """Sends, kills and restarts; returns the ledger once everything has had its time to arrive."""
-    ledger, chance, port = Ledger(), random.Random(seed), free_port()
-    async with receiver(ledger, refuse=0.05, seed=seed) as pms:
-        file = clinic_folder(folder, CLINIC.replace("@IN@", str(port)).replace("@OUT@", str(pms.port)))
-        hub = HubProcess(file, env={"CLINIC_HUB_FAILPOINTS": failpoint})
-        senders = [Sender(port, PATIENTS[n::SENDERS], ledger) for n in range(SENDERS)]
-        await asyncio.to_thread(hub.start)
-        tasks = [asyncio.create_task(sender.run()) for sender in senders]
-        try:
-            for _ in range(kills):
-                await asyncio.sleep(chance.uniform(0.05, 0.4))
-                hub.kill()
-                if stop_at_violation and ledger.reordered():
-                    break
-                await asyncio.to_thread(hub.start)
-        finally:
-            for sender in senders:
-                sender.stop = True
-            if hub.process is not None and hub.process.poll() is None:
-                await asyncio.wait(tasks, timeout=10)
-            for task in tasks:
-                task.cancel()
-        if hub.process is not None and hub.process.poll() is None:
-            if not failpoint:
-                await until(ledger.complete, timeout=60)
-            else:
-                await asyncio.sleep(1.0)
-            assert await asyncio.to_thread(hub.terminate) == 0
-    return ledger
+def keep_figures(name: str, **figures: object) -> None:
+    """Raw figures of a long run, for whoever wants to see them."""
+    if LONG:
+        folder = ROOT / "benchmarks" / "results"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n")
 
 
-async def test_nothing_acknowledged_is_lost_and_order_holds_over_twenty_kills(tmp_path: Path) -> None:
-    ledger = await campaign(tmp_path, KILLS)
-    acknowledged = sum(len(numbers) for numbers in ledger.acknowledged.values())
-    assert acknowledged > 20 * KILLS, "the campaign was no load"
-    assert len(ledger.acknowledged) == len(PATIENTS)
-    assert ledger.lost() == []
-    assert ledger.reordered() == []
-    assert ledger.old_repeats() == []
+async def test_nothing_acknowledged_is_lost_and_order_holds_however_often_the_hub_is_killed(
+    tmp_path: Path, nursery: Nursery
+) -> None:
+    began, rows = time.monotonic(), []
+    async with Rig(tmp_path, nursery, patients=PATIENTS, large=0.01) as rig:
+        await rig.start()
+        rig.send()
+        for number in range(KILLS):
+            await asyncio.sleep(rig.chance.uniform(0.02, 0.25))
+            await rig.kill()
+            rows.append((number + 1, rig.sent.count("AA"), rig.taken.count("taken")))
+            await rig.start()
+        verdict = await rig.settle(120)
+    keep_figures("kills", seconds=time.monotonic() - began, kills=rig.kills, **figures(verdict), after_each=rows)
+    assert verdict.wrong == {}
+    assert verdict.acknowledged > 10 * KILLS, "the campaign was no load"
+    assert {event.patient for event in rig.sent.events} == {f"P{number:02d}" for number in range(PATIENTS)}
+    assert verdict.repeats <= rig.repeats_allowed()
 
 
-async def test_the_campaign_finds_out_a_hub_that_acknowledges_before_the_commit(tmp_path: Path) -> None:
-    for attempt in range(5):
-        ledger = await campaign(tmp_path / str(attempt), 4, failpoint="ack_before_commit", seed=attempt)
-        if ledger.lost():
-            return
-    raise AssertionError("20 kills of a hub that acknowledges too early lost nothing: the campaign is blind")
+def figures(verdict: Verdict) -> dict[str, object]:
+    return {
+        "acknowledged": verdict.acknowledged,
+        "arrived": verdict.arrived,
+        "repeats": verdict.repeats,
+        "lost": len(verdict.lost),
+        "reordered": len(verdict.reordered),
+        "older_repeats": len(verdict.old_repeats),
+    }
 
 
-async def test_the_campaign_finds_out_a_hub_that_drops_the_ordering_key(tmp_path: Path) -> None:
-    ledger = await campaign(tmp_path, 20, failpoint="ordering_key_dropped", stop_at_violation=True)
-    assert ledger.reordered(), "a hub without ordering keys kept the order: the campaign is blind"
+@pytest.mark.parametrize("stage", STAGES)
+async def test_a_kill_at_any_stage_loses_nothing_and_repeats_at_most_what_was_on_its_way(
+    tmp_path: Path, nursery: Nursery, stage: str
+) -> None:
+    """Ended at the first or a later passage of the stage; then started again, whole."""
+    large = 1.0 if stage.startswith("body_") else 0.1
+    async with Rig(tmp_path, nursery, patients=6, senders=3, large=large, seed=len(stage)) as rig:
+        rig.refuse = 0.5 if stage == "refused" else 0.05
+        rig.send()
+        for number in range(AT_EACH_STAGE):
+            await rig.start(failpoints=f"kill@{stage}:{1 + (7 * number + len(stage)) % 10}")
+            await rig.killed()
+        await rig.start()
+        before = rig.sent.count("AA")
+        while rig.sent.count("AA") < before + 6:
+            await asyncio.sleep(0.01)
+        verdict = await rig.settle()
+    assert verdict.wrong == {}
+    assert verdict.repeats <= rig.repeats_allowed()
+    if stage == "sent":
+        assert verdict.repeats > 0, "what was sent and not marked is sent again: the stage was not met"
