@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+from hub.bus.failpoints import reached
 from hub.errors import NotFound, StoreBroken, StoreFull
 from hub.security.seal import Seal
 
@@ -43,15 +44,17 @@ class BodyFiles:
         path = self.path(name)
         draft = path.with_name(f"{name}.{os.getpid()}.{os.urandom(4).hex()}{_DRAFT}")
         try:
-            if self._is_there(name):
-                return name
-            path.parent.mkdir(exist_ok=True)
-            with draft.open("wb") as handle:
-                handle.write(self._seal.seal(body, f"file|{name}"))
-                handle.flush()
-                _sync(handle.fileno())
-            draft.replace(path)
-            _sync_folder(path.parent)
+            if not self._is_there(name):
+                path.parent.mkdir(exist_ok=True)
+                with draft.open("wb") as handle:
+                    handle.write(self._seal.seal(body, f"file|{name}"))
+                    handle.flush()
+                    reached("body_written")
+                    _sync(handle.fileno())
+                reached("body_synced")
+                draft.replace(path)
+                reached("body_named")
+            _sync_folder(path.parent)  # also of a file that is there: whoever named it may have ended before this
             _sync_folder(self.folder)
         except OSError as error:
             raise StoreFull(f"a large body cannot be written below {self.folder}: {error.strerror}; it waits") from None

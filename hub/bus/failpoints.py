@@ -9,11 +9,9 @@ says so in its log with every start.  There are two sorts:
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -85,17 +83,70 @@ def reached(stage: str) -> None:
 
 
 def break_on_purpose(core: Core, points: frozenset[str]) -> None:
-    """Puts the mutants of the writer in place, and arms the kills."""
+    """Puts the mutants of store and journal in place, and arms the kills."""
     _left.clear()
     for name in points:
         if stage := _stage_of(name):
             _left[stage] = int(name.partition(":")[2] or 1)
-    connection: Any = core.store.writer.connection
+    writer: Any = core.store.writer
     if "synchronous_off" in points:
-        connection.execute("PRAGMA synchronous=OFF")
+        writer.connection.execute("PRAGMA synchronous=OFF")
     if _left.keys() & {"in_commit", "committed"}:
-        core.store.writer.connection = _Watched(connection)  # type: ignore[assignment]
-    if "dedupe_off" in points or "writer_swallows_errors" in points:
-        core.journal.break_writer(lambda writer: _BrokenWriter(writer, points))
+        writer.connection = _Watched(writer.connection)
+    if points & {"dedupe_off", "writer_swallows_errors"}:
+        core.journal._writer = _BrokenWriter(writer, points)  # type: ignore[assignment]
     if "marks_not_awaited" in points:
-        core.journal.commit = _hasty(core.journal.commit, core.journal.submit)  # type: ignore[method-assign]
+        core.journal.commit = _not_waiting(core.journal)  # type: ignore[method-assign]
+
+
+class _Watched:
+    """A connection of the writer with the two stages of a commit."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        commits = statement == "COMMIT"
+        if commits:
+            reached("in_commit")
+        found = self._connection.execute(statement, *values)
+        if commits:
+            reached("committed")
+        return found
+
+
+class _BrokenWriter:
+    """A writer that forgets what it has seen, or says nothing of what went wrong."""
+
+    def __init__(self, writer: Any, points: frozenset[str]) -> None:
+        self._writer, self._points = writer, points
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+    def apply(self, writes: Sequence[Write]) -> None:
+        if "dedupe_off" in self._points:
+            for write in writes:
+                for message in write.messages:
+                    message.seen_key = None
+        if "writer_swallows_errors" not in self._points:
+            self._writer.apply(writes)
+            return
+        with contextlib.suppress(Exception):
+            self._writer.apply(writes)
+
+
+def _not_waiting(journal: Any) -> Any:
+    """A commit that waits for everything but outcomes."""
+    honest = journal.commit
+
+    async def commit(write: Write) -> Write:
+        if write.marks and not write.messages:
+            journal.submit(write).add_done_callback(lambda done: done.exception())
+            return write
+        return await honest(write)  # type: ignore[no-any-return]
+
+    return commit

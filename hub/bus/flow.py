@@ -12,6 +12,7 @@ import structlog
 
 from hub.bus.context import RunContext
 from hub.bus.core import Core
+from hub.bus.failpoints import reached
 from hub.bus.failures import Follower, problem_of
 from hub.bus.lanes import Item
 from hub.bus.retry import wait_before
@@ -126,7 +127,9 @@ class FlowTarget(Target):
             try:
                 async with asyncio.timeout(STEP_TIMEOUT):
                     await self.flow.run(message, start, context)
+                reached("flow_ran")
                 await self.journal.commit(await self._write(item, context))
+                reached("flow_kept")
             except Conflict:
                 continue  # undone whole; the run goes again on what is there now
             except ConnectionDown as error:

@@ -78,6 +78,8 @@ class Hub:
             log.warning("this hub is broken on purpose", failpoints=sorted(points))
         self.failed = asyncio.get_running_loop().create_future()
         self.core = open_core(self.clinic, key=self._key)
+        if points:
+            failpoints.break_on_purpose(self.core, points)
         try:
             await self._start(points)
         except BaseException:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from hub.bus.core import Core
+from hub.bus.failpoints import reached
 from hub.connector import SourceConfig
 from hub.format import Keys
 from hub.message import Message
@@ -73,6 +74,7 @@ class Inbound:
 
     async def __call__(self, messages: Sequence[Message]) -> DeliveryReceipt:
         rows = [await self._row(message) for message in messages]
+        reached("received")
         future = self._core.journal.submit(Write(messages=rows))
         if self._answer_before_commit:
             future.add_done_callback(lambda done: done.exception())

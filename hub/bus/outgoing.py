@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from hub.bus.core import Core
+from hub.bus.failpoints import reached
 from hub.bus.failures import Follower, problem_of
 from hub.bus.flow import Flow
 from hub.bus.lanes import Item
@@ -66,11 +67,13 @@ class OutgoingTarget(Target):
                 return
             await self.commit_surely(Write(marks=[Mark(item.id, "working", _now(), item.attempts)]))
         began = time.monotonic()
+        reached("sending")
         try:
             answer = await self.destination.send(message)
         except ConnectionDown as error:
             await self._connection_failed(item, error, began)
         except MessageRejected as error:
+            reached("refused")
             self._connection_worked()
             await self._rejected(item, message, error)
         except DoubtfulSend as error:
@@ -82,6 +85,7 @@ class OutgoingTarget(Target):
                 raise
             await self._give_up(item, message, problem_of(error), "quarantined")
         else:
+            reached("sent")
             self._connection_worked()
             await self._sent(item, message, answer)
 
