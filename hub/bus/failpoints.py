@@ -94,7 +94,7 @@ def break_on_purpose(core: Core, points: frozenset[str]) -> None:
     if _left.keys() & {"in_commit", "committed"}:
         writer.connection = _Watched(writer.connection)
     if points & {"dedupe_off", "writer_swallows_errors"}:
-        core.journal._writer = _BrokenWriter(writer, points)  # type: ignore[assignment]
+        core.journal._writer = _BrokenWriter(writer, points)  # type: ignore[assignment]  # noqa: SLF001 - nobody else may replace it
     if "marks_not_awaited" in points:
         core.journal.commit = _not_waiting(core.journal)  # type: ignore[method-assign]
 

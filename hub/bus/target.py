@@ -10,9 +10,10 @@ from typing import TypeVar
 
 import structlog
 
+from hub.bus.failures import problem_of
 from hub.bus.journal import Journal
 from hub.bus.lanes import Item, Lanes, Need
-from hub.errors import HubError, NotFound, StoreBroken, StoreFull
+from hub.errors import HubError, NotFound, StoreBroken, StoreError, StoreFull
 from hub.security.seal import SealBroken
 from hub.store.reader import Reader
 from hub.store.rows import Mark, OpenWork, Write
@@ -135,6 +136,13 @@ class Target(ABC):
         except (NotFound, SealBroken) as error:
             log.error("a message cannot be read", target=self.name, message=item.message, reason=str(error))
             await self.hold(item, error)
+        except StoreError:
+            raise
+        except Exception as error:  # a mistake in the hub: people must see that this lane stands still
+            if not item.running:
+                raise
+            log.error("work stopped unexpectedly", target=self.name, message=item.message, error=type(error).__name__)
+            await self.hold(item, problem_of(error))
 
     async def surely(self, act: Callable[[], Awaitable[T]]) -> T:
         """Does what has to be done until it is: on a full disk nothing is lost, everything waits."""

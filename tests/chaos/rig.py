@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -198,12 +196,3 @@ class Rig:
     def repeats_allowed(self) -> int:
         """Each kill may cost one repeat for each message that was on its way."""
         return self._parallel * self.kills
-
-
-@contextmanager
-def during(act: Callable[[], None], undo: Callable[[], None]) -> Iterator[None]:
-    act()
-    try:
-        yield
-    finally:
-        undo()

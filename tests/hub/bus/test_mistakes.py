@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hub.bus.lanes import Item
 from hub.bus.target import Target
-from tests.hub.bus.probe import World, adt, in_turn, rows, states
+from tests.hub.bus.probe import World, adt, in_turn, one, rows, states
 from tests.support import clinic_folder, running_hub, until
 
 TEXT = """
@@ -19,13 +19,14 @@ flows:
 
 
 class Clumsy(Target):
-    """Ends no work of its first lane as it should."""
+    """Fails on one work in a way nobody thought of."""
 
+    trap = 0
     done: list[int]
 
     async def handle(self, item: Item) -> None:
-        if item.id == 2:
-            raise KeyError("a mistake in the hub")
+        if item.id == self.trap:
+            raise KeyError("DOE^JANE")
         self.done.append(item.id)
         self.lanes.finish(item)
 
@@ -36,11 +37,13 @@ async def test_work_that_fails_in_a_way_nobody_thought_of_is_held_and_seen(world
     async with running_hub(clinic_folder(tmp_path, TEXT.replace("@AWAY@", str(away)))) as hub:
         await in_turn(hub, [adt("M1", "1"), adt("M2", "1"), adt("M3", "2")])
         await until(lambda: states(store, "to:pms") == ["waiting"] * 3)
-    async with running_hub(clinic_folder(tmp_path, TEXT.replace("@AWAY@", str(away)))) as hub:
-        [first, second, third] = [id for (id,) in rows(store, "SELECT id FROM work WHERE target = 'to:pms' ORDER BY id")]
+        ids = [id for (id,) in rows(store, "SELECT id FROM work WHERE target = 'to:pms' ORDER BY id")]
         target = Clumsy("to:pms", hub.core.journal, hub.core.reader, 8)
-        target.done = []
-        for id, lane in ((first, "a"), (second, "a"), (third, "b")):
-            target.open = True
-            target.offer(Item(2 if id == first else id, 0, "m", (lane,)))
-        await until(lambda: target.done == [third])
+        target.trap, target.done = ids[0], []
+        target.start(ids[-1])
+        await until(lambda: states(store, "to:pms") == ["held", "waiting", "waiting"])
+        await until(lambda: target.done == [ids[2]])
+        await target.drain(1)
+        [reason] = one(store, "SELECT reason FROM work WHERE id = ?", ids[0]).splitlines()
+        assert "KeyError" in reason
+        assert "DOE" not in reason
