@@ -1,14 +1,21 @@
-"""Interchanges, groups and transaction sets, with every count and control number checked (X12.5, X12.6)."""
+"""Interchanges, groups and transaction sets, with every count and control number checked (X12.5, X12.6).
+
+`stream` gives one transaction set after the other and keeps none; `read` keeps everything a file says.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import BinaryIO
 
 from hub.formats.x12.tokens import (
     Delimiters,
     Finding,
     Findings,
+    Header,
     Segment,
+    Text,
     decode,
     tokenise,
     transport_error,
@@ -18,8 +25,15 @@ from hub.formats.x12.tokens import (
 MAX_SEGMENTS = 200_000
 FUNCTIONAL_IDS = {"270": "HS", "271": "HB", "276": "HR", "277": "HN", "999": "FA", "997": "FA"}
 """GS01 by transaction set."""
-VERSIONS = {"270": ("005010X279A1", "005010X279"), "271": ("005010X279A1", "005010X279"), "999": ("005010X231A1", "005010X231")}
+VERSIONS = {
+    "270": ("005010X279A1", "005010X279"),
+    "271": ("005010X279A1", "005010X279"),
+    "276": ("005010X212",),
+    "277": ("005010X212",),
+    "999": ("005010X231A1", "005010X231"),
+}
 """GS08 the hub reads; the first is the one in force."""
+_ENVELOPE = frozenset(["ISA", "GS", "ST", "SE", "GE", "IEA", "TA1"])
 
 
 @dataclass(slots=True)
@@ -34,6 +48,9 @@ class Transaction:
     findings: Findings = field(default_factory=Findings)
     readable: bool = True
     """False when its version is not one the hub reads."""
+    group: Group | None = None
+    version: str = ""
+    """GS08, or ST03 where that is not said."""
 
 
 @dataclass(slots=True)
@@ -43,7 +60,11 @@ class Group:
     header: Segment
     position: int
     """Of its GS in the interchange; 0 when there is none."""
+    interchange: Interchange
     transactions: list[Transaction] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
+    count: int = 0
+    """How many transaction sets it has."""
 
     @property
     def version(self) -> str:
@@ -59,6 +80,10 @@ class Interchange:
     groups: list[Group] = field(default_factory=list)
     acknowledgements: list[Segment] = field(default_factory=list)
     """TA1 segments."""
+    findings: Findings = field(default_factory=Findings)
+    """About the interchange itself."""
+    count: int = 0
+    """How many groups it has."""
 
 
 @dataclass(slots=True)
@@ -72,63 +97,98 @@ class X12File:
         return [t for i in self.interchanges for g in i.groups for t in g.transactions]
 
 
-def read(data: bytes) -> X12File:
+def read(source: bytes | BinaryIO) -> X12File:
     """Reads a file.  Total: any bytes give an answer, none an exception."""
-    text = decode(data)
-    reader = _Reader()
-    for token in tokenise(text):
-        if isinstance(token, Finding):
-            reader.file.findings.add(token)
-        else:
-            reader.notice(token.findings, token.segment)
-            reader.take(token.segment, token.delimiters)
-    reader.close_all()
-    if not reader.file.interchanges:
-        reader.file.findings.add(Finding("error", "X12-NOT-X12", transport_error(text)))
-    elif data[:3] == b"\xef\xbb\xbf":
-        reader.file.findings.add(Finding("warning", "X12-BOM", "the file begins with a byte order mark"))
+    reader = _Reader(keep=True)
+    for _ in reader.run(Text(source)):
+        pass
     return reader.file
+
+
+def stream(source: bytes | BinaryIO, findings: Findings | None = None) -> Iterator[Transaction]:
+    """The transaction sets of a file, one by one; only the one in hand is in memory.
+
+    A finding that comes after a set (a wrong GE01) is only in `findings`, where one is given: it has all of them at the end.
+    """
+    reader = _Reader(keep=False)
+    if findings is not None:
+        reader.file.findings = findings
+    yield from reader.run(Text(source))
 
 
 class _Reader:
     """Takes segments one by one and knows which envelope is open."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep: bool) -> None:
+        self.keep = keep
         self.file = X12File()
         self.interchange: Interchange | None = None
         self.group: Group | None = None
         self.transaction: Transaction | None = None
+        self.finished: list[Transaction] = []
+        """Those that ended and were not handed on yet."""
         self.position = 0
         """Of the segment in its interchange, from ISA = 1."""
+        self.interchanges = 0
         self.sets_of_group: set[str] = set()
         """The kinds of transaction set that were compared with the open group."""
+
+    def run(self, text: Text) -> Iterator[Transaction]:
+        for item in tokenise(text):
+            if isinstance(item, Finding):
+                self.notice(item)
+                continue
+            self.take(item)
+            if self.finished:
+                yield from self.finished
+                self.finished.clear()
+        self.close_all()
+        yield from self.finished
+        if not self.interchanges:
+            self.file.findings.add(Finding("error", "X12-NOT-X12", transport_error(decode(text.head))))
+        elif text.has_mark:
+            self.file.findings.add(Finding("warning", "X12-BOM", "the file begins with a byte order mark"))
 
     def find(
         self, code: str, text: str, segment: str, element: int | None = None, *, level: str = "error", at: int = 0
     ) -> None:
         finding = Finding(level, code, text, at or self.place, segment, element)
         self.file.findings.add(finding)
-        if self.transaction is not None:
+        if segment in ("ST", "SE") and self.transaction is not None:
+            self.transaction.findings.add(finding)
+        elif segment in ("GS", "GE") and self.group is not None:
+            self.group.findings.add(finding)
+        elif segment in ("ISA", "IEA") and self.interchange is not None:
+            self.interchange.findings.add(finding)
+        elif self.transaction is not None:
             self.transaction.findings.add(finding)
 
     @property
     def place(self) -> int:
         return len(self.transaction.segments) if self.transaction is not None else self.position
 
-    def notice(self, findings: list[Finding], segment: Segment) -> None:
-        for finding in findings:
-            at = finding.segment or self.place + 1
-            self.file.findings.add(replace(finding, segment=at, id=finding.id or segment.id or None))
+    def notice(self, finding: Finding) -> None:
+        """What the tokeniser saw of the segment that comes next."""
+        if finding.code == "X12-OUTSIDE":
+            self.file.findings.add(finding)
+            return
+        found = replace(finding, segment=finding.segment or self.place + 1)
+        self.file.findings.add(found)
+        if self.transaction is not None and finding.id != "ISA":
+            self.transaction.findings.add(found)
 
-    def take(self, segment: Segment, delimiters: Delimiters) -> None:
+    def take(self, segment: Segment) -> None:
         self.position += 1
+        if segment.id not in _ENVELOPE:
+            self.inside(segment)
+            return
         match segment.id:
-            case "ISA":
-                self.open_interchange(segment, delimiters)
+            case "ISA" if isinstance(segment, Header):
+                self.open_interchange(segment)
             case "GS":
                 self.open_group(segment)
             case "ST":
-                self.open_transaction(segment, delimiters)
+                self.open_transaction(segment)
             case "SE":
                 self.close_transaction(segment)
             case "GE":
@@ -150,11 +210,13 @@ class _Reader:
             self.transaction.readable = False
             self.find("X12-TOO-LONG", f"a transaction set has more than {MAX_SEGMENTS} segments", segment.id)
 
-    def open_interchange(self, segment: Segment, delimiters: Delimiters) -> None:
+    def open_interchange(self, segment: Header) -> None:
         self.close_all()
         self.position = 1
-        self.interchange = Interchange(segment, delimiters)
-        self.file.interchanges.append(self.interchange)
+        self.interchanges += 1
+        self.interchange = Interchange(segment, segment.delimiters)
+        if self.keep:
+            self.file.interchanges.append(self.interchange)
 
     def open_group(self, segment: Segment) -> None:
         self.end_transaction_without_se()
@@ -162,27 +224,33 @@ class _Reader:
             self.find("X12-GE-MISSING", "a new group begins, but the one before has no GE", "GS")
         if self.interchange is None:
             return
-        self.begin_group(Group(segment, self.position), self.interchange)
+        self.begin_group(Group(segment, self.position, self.interchange), self.interchange)
         if not _readable(segment[8]):
             self.find("X12-VERSION", f"version {segment[8]} is not supported; the hub reads 005010", "GS", 8)
 
     def begin_group(self, group: Group, interchange: Interchange) -> Group:
         self.group = group
         self.sets_of_group = set()
-        interchange.groups.append(group)
+        interchange.count += 1
+        if self.keep:
+            interchange.groups.append(group)
         return group
 
-    def open_transaction(self, segment: Segment, delimiters: Delimiters) -> None:
+    def open_transaction(self, segment: Segment) -> None:
         self.end_transaction_without_se()
         group = self.group
         if group is None:
             self.find("X12-GS-MISSING", "a transaction set begins outside of any group", "ST")
             if self.interchange is None:
                 return
-            group = self.begin_group(Group(Segment("GS", [""] * 8), 0), self.interchange)
-        transaction = Transaction(segment[1], segment[2], delimiters, [segment])
-        transaction.readable = _readable(group.version or segment[3])
-        group.transactions.append(transaction)
+            group = self.begin_group(Group(Segment("GS", [""] * 8), 0, self.interchange), self.interchange)
+        version = group.version or segment[3]
+        delimiters = group.interchange.delimiters
+        transaction = Transaction(segment[1], segment[2], delimiters, [segment], group=group, version=version)
+        transaction.readable = _readable(version)
+        group.count += 1
+        if self.keep:
+            group.transactions.append(transaction)
         if group.position and transaction.set not in self.sets_of_group:
             self.sets_of_group.add(transaction.set)
             self.check_group_fits(transaction.set, group)
@@ -213,11 +281,16 @@ class _Reader:
             self.find("X12-SE01", f"SE01 says {segment[1] or 'nothing'} segments, {sent} were sent", "SE", 1)
         if segment[2] != self.transaction.control_number:
             self.find("X12-SE02", f"SE02 {segment[2]!r} differs from ST02 {self.transaction.control_number!r}", "SE", 2)
-        self.transaction = None
+        self.end_transaction()
 
     def end_transaction_without_se(self) -> None:
         if self.transaction is not None:
             self.find("X12-SE-MISSING", "the transaction set has no SE", "SE")
+            self.end_transaction()
+
+    def end_transaction(self) -> None:
+        if self.transaction is not None:
+            self.finished.append(self.transaction)
             self.transaction = None
 
     def close_group(self, segment: Segment) -> None:
@@ -225,7 +298,7 @@ class _Reader:
         if self.group is None:
             self.find("X12-GE", "a GE stands where no group is open", "GE")
             return
-        sent = len(self.group.transactions)
+        sent = self.group.count
         if whole_number(segment[1]) != sent:
             self.find("X12-GE01", f"GE01 says {segment[1] or 'nothing'} transaction sets, {sent} were sent", "GE", 1)
         if segment[2] != self.group.header[6]:
@@ -237,7 +310,7 @@ class _Reader:
         self.end_group_without_ge()
         if self.interchange is None:
             return
-        sent = len(self.interchange.groups)
+        sent = self.interchange.count
         if whole_number(segment[1]) != sent:
             self.find("X12-IEA01", f"IEA01 says {segment[1] or 'nothing'} groups, {sent} were sent", "IEA", 1)
         if segment[2] != self.interchange.header[13]:
