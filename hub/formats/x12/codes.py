@@ -396,3 +396,187 @@ IK4_ERRORS: dict[str, str] = {
     "I13": "Implementation dependent not used data element present",
 }
 """Error codes of IK304 and IK403 (data elements 620 and 621)."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+YES_NO = frozenset("YN")
+YES_NO_UNKNOWN = frozenset("YNU")
+"""Authorization or certification (EB11)."""
+NETWORK = frozenset("YNUW")
+"""Plan network (EB12)."""
+SEX = frozenset("FMU")
+SUBSCRIBER = frozenset(["18"])
+DEPENDENT = frozenset(RELATIONSHIP) - SUBSCRIBER
+
+EB02: dict[str, str] = {
+    "CHD": "children only",
+    "DEP": "dependents only",
+    "ECH": "employee and children",
+    "EMP": "employee only",
+    "ESP": "employee and spouse",
+    "FAM": "family",
+    "IND": "individual",
+    "SPC": "spouse and children",
+    "SPO": "spouse only",
+}
+"""Coverage level (data element 1207)."""
+
+EB04: dict[str, str] = {
+    "12": "Medicare second: working aged, or spouse",
+    "13": "Medicare second: end-stage renal disease",
+    "14": "Medicare second: no-fault insurance",
+    "15": "Medicare second: workers' compensation",
+    "16": "Medicare second: public health service or other federal agency",
+    "41": "Medicare second: black lung",
+    "42": "Medicare second: Veterans Affairs",
+    "43": "Medicare second: disabled, large group plan",
+    "47": "Medicare second: other liability insurance",
+    "AP": "auto insurance",
+    "C1": "commercial",
+    "CO": "COBRA",
+    "CP": "Medicare conditionally primary",
+    "D": "disability",
+    "DB": "disability benefits",
+    "EP": "exclusive provider organization",
+    "FF": "family or friends",
+    "GP": "group policy",
+    "HM": "health maintenance organization",
+    "HN": "health maintenance organization, Medicare risk",
+    "HS": "special low income Medicare beneficiary",
+    "IN": "indemnity",
+    "IP": "individual policy",
+    "LC": "long term care",
+    "LD": "long term policy",
+    "LI": "life insurance",
+    "LT": "litigation",
+    "MA": "Medicare part A",
+    "MB": "Medicare part B",
+    "MC": "Medicaid",
+    "MH": "Medigap part A",
+    "MI": "Medigap part B",
+    "MP": "Medicare primary",
+    "OT": "other",
+    "PE": "property insurance, personal",
+    "PL": "personal",
+    "PP": "personal payment",
+    "PR": "preferred provider organization",
+    "PS": "point of service",
+    "QM": "qualified Medicare beneficiary",
+    "RP": "property insurance, real",
+    "SP": "supplemental policy",
+    "TF": "TEFRA",
+    "WC": "workers' compensation",
+    "WU": "wrap up policy",
+}
+"""Insurance type (data element 1336)."""
+
+PERIODS: dict[str, str] = {
+    "6": "hour",
+    "7": "day",
+    "13": "24 hours",
+    "21": "years",
+    "22": "service year",
+    "23": "calendar year",
+    "24": "year to date",
+    "25": "contract",
+    "26": "episode",
+    "27": "visit",
+    "28": "outlier",
+    "29": "remaining",
+    "30": "exceeded",
+    "31": "not exceeded",
+    "32": "lifetime",
+    "33": "lifetime remaining",
+    "34": "month",
+    "35": "week",
+    "36": "admission",
+}
+"""Time period (data element 615)."""
+
+QUANTITIES: dict[str, str] = {
+    "8H": "minimum",
+    "99": "quantity used",
+    "CA": "covered, actual",
+    "CE": "covered, estimated",
+    "D3": "co-insurance days",
+    "DB": "deductible blood units",
+    "DY": "days",
+    "HS": "hours",
+    "LA": "lifetime reserve, actual",
+    "LE": "lifetime reserve, estimated",
+    "M2": "maximum",
+    "MN": "months",
+    "P6": "services or procedures",
+    "QA": "approved",
+    "S7": "age, high",
+    "S8": "age, low",
+    "VS": "visits",
+    "YY": "years",
+}
+"""Quantity qualifier (data element 673) of EB09."""
+
+HSD01 = frozenset(["DY", "FL", "HS", "MN", "VS"])
+HSD03 = frozenset(["DA", "MO", "VS", "WK", "YR"])
+III01 = frozenset(["BF", "BK", "GR", "NI", "ZZ"])
+PER03 = frozenset(["ED", "EM", "FX", "TE", "UR", "WP", "EX", "HP"])
+PRV01 = _words("AD AT BI CO CV H HH LA OT P1 P2 PC PE R RF SB SK SU")
+PRV02 = _words("9K D3 EI HPI PXC SY TJ")
+MPI01 = frozenset("ACDEFOP")
+MPI02 = _words("AE AO AS AT AU CC DD HD IR LX PE RE RM RR RU")
+MPI03 = frozenset("ABCDEFGHIJKLMNOPQRST")
+REF_PROVIDER = _words("0B 1C 1D 1J 4A CT EL EO HPI JD N5 N7 Q4 SY TJ")
+REF_MEMBER = _words("0F 18 1L 1W 3H 49 6P A6 CE CT EA EJ F6 GH HJ IF IG M7 ML MRC N6 NQ Q4 SY Y4")
+REF_BENEFIT = _words("18 1L 1W 49 6P 9F ALS CLI F6 FO G1 IG M7 N6 NQ")
+REF_CLAIM = _words("1K 6P BLT D9 EA EJ LU VV XZ")
+NM1_BENEFIT = _words("13 1I 1P 2B 36 73 FA GP GW I3 IL LR OC P3 P4 P5 PR PRP SEP TTP VER VN VY X3 Y2")
+NM108_BENEFIT = _words("24 34 46 FA FI II MI NI PI PP SV XV XX")
+STC03 = frozenset(["F", "U", "WQ", "15", "NA"])
+
+DATES: dict[str, str] = {
+    "050": "received",
+    "096": "discharge",
+    "102": "issue",
+    "152": "effective date of change",
+    "193": "period start",
+    "194": "period end",
+    "198": "completion",
+    "290": "coordination of benefits",
+    "291": "plan",
+    "292": "benefit",
+    "295": "primary care provider",
+    "304": "latest visit",
+    "307": "eligibility",
+    "318": "added",
+    "340": "COBRA begin",
+    "341": "COBRA end",
+    "342": "premium paid to date begin",
+    "343": "premium paid to date end",
+    "346": "plan begin",
+    "347": "plan end",
+    "348": "benefit begin",
+    "349": "benefit end",
+    "356": "eligibility begin",
+    "357": "eligibility end",
+    "382": "enrollment",
+    "435": "admission",
+    "442": "date of death",
+    "458": "certification",
+    "472": "service",
+    "539": "policy effective",
+    "540": "policy expiration",
+    "636": "date of last update",
+    "771": "status",
+}
+"""Date qualifier (data element 374)."""
+DTP_MEMBER = _words("096 102 152 291 307 318 340 341 342 343 346 347 356 357 382 435 442 458 472 539 540 636 771")
+DTP_BENEFIT = _words("096 193 194 198 290 291 292 295 304 307 318 346 347 348 349 356 357 435 472 636 771")
+
+AAA_PAYER = _words("04 41 42 79 80 T4")
+AAA_PROVIDER = _words("15 41 43 44 45 46 47 48 50 51 79 97 T4")
+AAA_SUBSCRIBER = _words("15 35 42 43 45 47 48 49 51 52 56 57 58 60 61 62 63 71 72 73 74 75 76 78")
+AAA_DEPENDENT = _words("15 35 42 43 45 47 48 49 51 52 56 57 58 60 61 62 63 64 65 66 67 68 71 77")
+AAA_BENEFIT = frozenset(AAA)
+"""Reject reasons (data element 901) by loop; about a benefit payers send any of them."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from hub.formats.x12 import benefits, codes
 from hub.formats.x12.acknowledgements import ACCEPTED, read_999, read_ta1
+from hub.formats.x12.check import check
 from hub.formats.x12.eligibility import Benefit, Eligibility, Entity, Patient, Period, Rejection, read_eligibility
 from hub.formats.x12.envelope import Group, Interchange, Transaction, read
 from hub.formats.x12.tokens import Findings
@@ -37,7 +38,7 @@ def answer(data: bytes, service_types: Sequence[str] = ()) -> dict[str, Any]:
     for transaction in file.transactions():
         if transaction.set == "271" and transaction.readable:
             reply = read_eligibility(transaction)
-            findings.add(*reply.findings)
+            findings.add(*check(transaction), *reply.findings)
             result |= _flat_answer(reply, service_types)
             break
         if transaction.set == "999" and any(verdict.refused for verdict in read_999(transaction)):
@@ -91,6 +92,7 @@ def _transaction(transaction: Transaction, findings: Findings) -> dict[str, Any]
     described: dict[str, Any] = {"set": transaction.set, "control_number": transaction.control_number}
     if not transaction.readable:
         return described
+    findings.add(*check(transaction))
     if transaction.set in ELIGIBILITY:
         reply = read_eligibility(transaction)
         findings.add(*reply.findings)

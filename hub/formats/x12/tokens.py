@@ -59,8 +59,8 @@ class Finding:
     """Number of the data element in the X12 dictionary."""
 
     def as_dict(self) -> dict[str, object]:
-        """The place in the schema is told where there is one."""
-        told: dict[str, object] = {
+        """As `hub show --json` tells it."""
+        return {
             "level": self.level,
             "code": self.code,
             "segment": self.segment,
@@ -68,15 +68,6 @@ class Finding:
             "element": self.element,
             "text": self.text,
         }
-        if self.ik3 is not None:
-            told |= {
-                "component": self.component,
-                "repetition": self.repetition,
-                "loop": self.loop,
-                "ik3": self.ik3,
-                "ik4": self.ik4,
-            }
-        return told
 
 
 class Findings(list[Finding]):

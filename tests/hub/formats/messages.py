@@ -62,9 +62,9 @@ BODY = 2 + len(HEAD_271) + len(SUBSCRIBER)
 """Position of the first segment that `answer_271` is given, from ST = 1."""
 
 
-def answer_271(*segments: str) -> bytes:
-    """A 271 about one subscriber, who is the patient."""
-    return interchange(group(transaction("271", *HEAD_271, *SUBSCRIBER, *segments)))
+def answer_271(*segments: str, member: Sequence[str] = ()) -> bytes:
+    """A 271 about one subscriber, who is the patient; `member` stands between the name and the birth date."""
+    return interchange(group(transaction("271", *HEAD_271, *SUBSCRIBER[:3], *member, *SUBSCRIBER[3:], *segments)))
 
 
 def transactions(described: dict[str, Any]) -> list[dict[str, Any]]:

@@ -152,7 +152,8 @@ def test_x12_is_known_whatever_stands_before_it(data: bytes) -> None:
 
 
 def test_an_answer_is_described_with_every_key_of_the_interface() -> None:
-    data = answer_271("REF*6P*G1", "EB*1**30**GOLD 123 PLAN", "EB*B**98***27*10*****Y", "AAA*N**72*C")
+    benefits = ["EB*1**30**GOLD 123 PLAN", "EB*B**98***27*10*****Y", "AAA*N**72*C"]
+    data = answer_271(*benefits, member=["REF*6P*G1"])
     described = describe(data)
     assert {k: v for k, v in described.items() if k != "interchanges"} == {"format": "x12", "findings": []}
     (sent,) = described["interchanges"]
@@ -191,7 +192,7 @@ def test_an_answer_is_described_with_every_key_of_the_interface() -> None:
 
 
 def test_the_example_of_the_interface_is_found_word_for_word() -> None:
-    segments = ["EB*1**30", *["MSG*X"] * (30 - BODY)]
+    segments = ["EB*1**30", *["EB*1**98"] * (30 - BODY)]
     found = describe(answer_271(*segments).replace(b"SE*31*", b"SE*33*"))
     assert found["findings"] == [
         {

@@ -21,7 +21,7 @@ FORMAT = X12Format()
 
 
 def test_a_good_answer_is_flat() -> None:
-    found = report.answer(answer_271("REF*6P*G1", "EB*1**30**GOLD", "EB*B**98***27*25*****Y"), ["98"])
+    found = report.answer(answer_271("EB*1**30**GOLD", "EB*B**98***27*25*****Y", member=["REF*6P*G1"]), ["98"])
     assert (found["set"], found["status"], found["failure"], found["plan"]) == ("271", "active", None, "GOLD")
     assert found["reference"] == "REF1"
     assert found["trace_numbers"] == ["TRACE1"]
