@@ -24,7 +24,7 @@ demo: $(STAMP)  ## one day of a clinic, over real sockets, in seconds
 	$(BIN)/hub demo --once
 
 test: $(STAMP)  ## the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-long: $(STAMP)  ## the slow campaigns too: minutes to hours
 	CLINIC_HUB_LONG=1 $(BIN)/python -m pytest --timeout 3600

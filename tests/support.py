@@ -67,9 +67,13 @@ def port_of(hub: Hub, source: str) -> int:
     return int(hub.sources[source].port)  # type: ignore[attr-defined]
 
 
+PATIENCE = 3.0
+"""How many times longer tests wait for what must come than it takes on a machine that does nothing else."""
+
+
 async def until(condition: Callable[[], Any], timeout: float = 10.0) -> None:
     """Waits until something is so; an async condition is awaited."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * PATIENCE
     while True:
         found = condition()
         if asyncio.iscoroutine(found):
