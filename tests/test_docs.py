@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,7 +77,21 @@ def test_shell_blocks_run_from_top_to_bottom(file: Path, tmp_path: Path) -> None
             kind, name = text.split("\n")[0].removeprefix("# ").split()
             suffix = ".yaml" if kind == "mapping" else ".test.yaml"
             script.append(f"cat > clinic/mappings/{name}{suffix} <<'END_OF_FILE'\n{text}END_OF_FILE")
-    done = subprocess.run(
-        ["bash", "-c", "\n".join(script)], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    code, output = run_as_reader("\n".join(script), tmp_path)
+    assert code == 0, output
+
+
+def run_as_reader(script: str, folder: Path) -> tuple[int, str]:
+    """Exit code and output of a script; whatever it started and did not stop is stopped."""
+    output = folder / "output"
+    with output.open("wb") as file:
+        shell = subprocess.Popen(
+            ["bash", "-c", script], cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+        )
+        try:
+            shell.wait(timeout=100)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
+            shell.wait()
+    return shell.returncode, output.read_text(encoding="utf-8", errors="replace")
