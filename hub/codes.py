@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 CODES: dict[str, tuple[str, str]] = {
+    "ALR-004": (
+        "Messages are held, and their lanes wait, for a person.",
+        "`hub messages list --state held` shows them with the reason; mend that, then replay or skip them.",
+    ),
+    "ALR-009": ("A person has paused it, or lets it drain.", "`hub resume NAME` lets it go on."),
     "BUG-001": (
         "A plugin or the hub itself failed in a way nobody had thought of.",
         "Run the command again with CLINIC_HUB_TRACEBACK=1 and report it. A message that caused it is in quarantine and can be replayed once it is mended.",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin
@@ -164,6 +165,9 @@ class Poller(Source[ConfigT]):
     _task: asyncio.Task[None] | None = None
     failure: str | None = None
     """Why the last poll failed; None when it did not."""
+    failure_code: str = ""
+    failing_since: float | None = None
+    """When polls began to fail; seconds since 1970."""
 
     @abstractmethod
     async def poll(self, deliver: Deliver) -> None:
@@ -176,7 +180,7 @@ class Poller(Source[ConfigT]):
         while True:
             try:
                 await self.poll(deliver)
-                self.failure = None
+                self.failure = self.failing_since = None
             except Exception as error:  # whatever went wrong, the next look may go well
                 self._note(error)
             await asyncio.sleep(getattr(self.config, "every", 5.0))
@@ -186,7 +190,8 @@ class Poller(Source[ConfigT]):
         failure = _told(self.name, error)
         if failure != self.failure:
             log.warning("looking for messages failed", connection=self.name, reason=failure)
-        self.failure = failure
+        self.failure, self.failure_code = failure, _code_of(error)
+        self.failing_since = self.failing_since or time.time()
 
     async def close(self) -> None:
         if self._task is not None:
@@ -203,6 +208,10 @@ def _told(name: str, error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{name}: {error.strerror or type(error).__name__}"
     return f"{name}: the program failed with {type(error).__name__}; this is a mistake in a plugin or in the hub"
+
+
+def _code_of(error: Exception) -> str:
+    return error.code if isinstance(error, HubError) else "SYS-001" if isinstance(error, OSError) else "BUG-001"
 
 
 class Destination(Connector[ConfigT]):

@@ -31,7 +31,7 @@ def _base32(number: int) -> str:
 
 def new_id() -> str:
     """A time-ordered id for a received message: 48 bits of milliseconds, 52 bits at random."""
-    return _base32((time.time_ns() // 1_000_000) << 52 | random.getrandbits(52))  # noqa: S311 - unique, not secret
+    return _base32((time.time_ns() // 1_000_000) << 52 | random.getrandbits(52))
 
 
 def derived_id(parent: str, flow: str, step: str, index: int, generation: int) -> str:

@@ -9,6 +9,7 @@ from typing import TypeVar, cast
 
 from hub.bus.numbers import Numbers
 from hub.bus.records import RecordSource, kind_of
+from hub.bus.spans import Spans
 from hub.catalogue import Catalogue
 from hub.errors import MessageUnusable
 from hub.mapping import Mapping as FieldMapping, run_mapping
@@ -55,10 +56,12 @@ class RunContext:
         connection: str,
         now: datetime,
         authority: str = "",
+        spans: Spans | None = None,
     ) -> None:
         self._all = surroundings
         self._message_id, self._name, self._generation = message_id, name, generation
         self.connection = connection
+        self.spans = spans
         self.now = now
         self.authority = authority
         self.sites: Mapping[str, Site] = surroundings.settings.sites

@@ -14,6 +14,8 @@ from hub.bus.numbers import StoredNumbers
 from hub.bus.records import StoredRecords
 from hub.bus.retention import Retention
 from hub.bus.router import Router
+from hub.bus.signals import Signals
+from hub.bus.spans import Spans, find_spans
 from hub.clinic import Clinic
 from hub.message import new_id
 from hub.security.seal import Seal, read_key
@@ -38,6 +40,8 @@ class Core:
     records: StoredRecords
     surroundings: Surroundings
     retention: Retention
+    signals: Signals
+    spans: Spans | None
     by_hand: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from the look at works to the commit that changes them on somebody's request."""
 
@@ -70,6 +74,8 @@ class Core:
             self.seal.load(keys)
 
     async def close(self) -> None:
+        if self.spans is not None:
+            await asyncio.to_thread(self.spans.close)
         await self.journal.stop()
         await self.store.close()
 
@@ -83,6 +89,8 @@ def open_core(clinic: Clinic, *, key: bytes | None = None) -> Core:
     records = StoredRecords(store.reader, seal)
     numbers = StoredNumbers(journal, store.reader)
     bodies = Bodies(seal, store.reader, store.files, on_broken=journal.fail)
+    signals = Signals()
+    signals.journal = journal.signals
     core = Core(
         clinic=clinic,
         seal=seal,
@@ -94,6 +102,8 @@ def open_core(clinic: Clinic, *, key: bytes | None = None) -> Core:
         records=records,
         surroundings=Surroundings(settings, clinic.catalogue, clinic.mappings, seal, records, numbers),
         retention=Retention(settings, journal, store.reader, bodies.files),
+        signals=signals,
+        spans=find_spans(),
     )
     journal.start()
     return core

@@ -11,6 +11,7 @@ import structlog
 
 from hub.bus.core import Core
 from hub.bus.lanes import Item
+from hub.bus.spans import failed as span_failed
 from hub.errors import HubError, MessageUnusable
 from hub.message import Message, derived_id
 from hub.records import Failure
@@ -46,6 +47,8 @@ class Follower:
                 future.set_result(None)
 
     def failed(self, item: Item, where: str, error: HubError, attempt: int, *, final: bool = True) -> None:
+        if item.span is not None:
+            span_failed(item.span, error.code)
         log.warning("a message failed", message=item.message, where=where, code=error.code, attempt=attempt, final=final)
         registry = self._core.clinic.registry
         registry.tell("message_failed", message_id=item.message, where=where, error=error, attempt=attempt, final=final)

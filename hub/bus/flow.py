@@ -16,6 +16,7 @@ from hub.bus.failpoints import reached
 from hub.bus.failures import Follower, problem_of
 from hub.bus.lanes import Item
 from hub.bus.retry import wait_before
+from hub.bus.signals import Trouble
 from hub.bus.target import Target, being_cancelled
 from hub.connector import Retry, SourceConfig
 from hub.errors import Conflict, ConnectionDown, HubError, MessageUnusable, StoreError, Unkept
@@ -87,7 +88,11 @@ class Flow:
             return
         step = self.steps[index]
         context.step = step.name
-        result = await step.run(message, context)
+        if context.spans is None:
+            result = await step.run(message, context)
+        else:
+            with context.spans.step(step.name, message.id):
+                result = await step.run(message, context)
         if watch is not None:
             watch(step.name, result)
         following = [] if result is None else [result] if isinstance(result, Message) else list(result)
@@ -99,7 +104,8 @@ class FlowTarget(Target):
     """A flow with its lanes."""
 
     def __init__(self, flow: Flow, core: Core, follower: Follower) -> None:
-        super().__init__(f"flow:{flow.name}", core.journal, core.reader, PARALLEL)
+        name = f"flow:{flow.name}"
+        super().__init__(name, core.journal, core.reader, PARALLEL, signals=core.signals.target(name), spans=core.spans)
         self.flow = flow
         self._core, self._follower = core, follower
         way, _, name = flow.settings.source.partition(" ")
@@ -114,6 +120,8 @@ class FlowTarget(Target):
             await self.hold(item, MessageUnusable(f"the flow {self.flow.name} has no step {item.step!r} any more"))
             return
         message = await self._core.bodies.load(item.message)
+        began = time.monotonic()
+        self.signals.tries += 1
         for _ in range(CONFLICTS):
             context = RunContext(
                 self._core.surroundings,
@@ -123,6 +131,7 @@ class FlowTarget(Target):
                 connection=self._connection,
                 now=datetime.now(UTC),
                 authority=self._authority,
+                spans=self.spans,
             )
             try:
                 async with asyncio.timeout(STEP_TIMEOUT):
@@ -141,6 +150,7 @@ class FlowTarget(Target):
                 await self._quarantine(item, context.step, problem_of(error), message)
                 return
             self._done(item)
+            self.signals.finished(time.monotonic() - began, item.since, time.time_ns() // 1000)
             return
         crowded = MessageUnusable("other messages changed the same records again and again", code="MSG-004")
         await self._quarantine(item, "", crowded, message)
@@ -172,18 +182,23 @@ class FlowTarget(Target):
         origin = item.id if sent.ask else None
         target = f"to:{sent.destination}"
         work = NewWork(target, item.lanes[0], item.lanes[1:], item.generation, step, origin, item.config, again=item.again)
+        work.since, work.span = item.since, item.span
         row.works = [work]
         return row
 
     # How a run ends.
 
     def _done(self, item: Item) -> None:
+        if self.trouble is not None and not self.lanes.waiting:
+            self.trouble = None
         self.lanes.finish(item)
         self._core.bodies.forget(item.message)
         self._follower.finished(item.seq)
 
     async def _try_later(self, item: Item, error: ConnectionDown) -> None:
         """A step could not reach something: no attempt counts, the lane waits."""
+        self.signals.down += 1
+        self.trouble = Trouble.of(error, self.trouble)
         self.lanes.wait(item, time.monotonic() + (error.retry_after or wait_before(3, _AGAIN)))
 
     async def _quarantine(self, item: Item, step: str, error: HubError, message: Message) -> None:
@@ -197,6 +212,7 @@ class FlowTarget(Target):
         )
         write.messages += await self._follower.failure(self.flow.name, step, error, message, item)
         await self.journal.commit(write)
+        self.signals.quarantined += 1
         self.lanes.finish(item)
         self._core.bodies.forget(item.message)
         self._follower.failed(item, where, error, number)

@@ -18,12 +18,12 @@ from hub.bus.inbound import Inbound
 from hub.bus.jobs import Jobs
 from hub.bus.lanes import Item
 from hub.bus.outgoing import OutgoingTarget
+from hub.bus.status import describe_status
 from hub.bus.target import Target
 from hub.clinic import Clinic
-from hub.connector import AnySource, Destination, Poller, Source
+from hub.connector import AnySource, Destination, Source
 from hub.errors import HubError, StoreError
 from hub.settings import Settings
-from hub.store.reader import Reader
 from hub.store.rows import Mark, NewWork, Write
 from hub.units import from_micros
 
@@ -68,6 +68,7 @@ class Hub:
         self.failed: asyncio.Future[StoreError]
         """Resolves when the store is broken and the process has to end."""
         self.last_received: dict[str, float] = {}
+        self.watching: asyncio.Task[None] | None = None
 
     # Start.
 
@@ -104,6 +105,7 @@ class Hub:
         await self.jobs.start()
         self.due.scheduler.every(KEY_CHECK, core.renew_data_keys, "data keys")
         self.due.scheduler.every(RETENTION_CHECK, core.retention.look, "retention")
+        self.watching = asyncio.create_task(core.signals.watch(), name="signals")
         for name in self.sources:
             if routes.is_read(name, self.clinic.settings) and f"from:{name}" not in self.stopped:
                 await self.open_source(name)
@@ -191,19 +193,20 @@ class Hub:
             if message.direction == "in":
                 self.last_received[message.connection] = time.time()
             for work in message.works:
-                self._offer(work, message.seq, message.id)
+                self._offer(work, message.seq, message.id, message.at)
         for seq, id, work in write.more_work:
-            self._offer(work, seq, id)
+            self._offer(work, seq, id, time.time_ns() // 1000)
         for row in write.due:
             if row.payload is not None:
                 self.due.planned(from_micros(row.at))
 
-    def _offer(self, work: NewWork, seq: int, message: str) -> None:
+    def _offer(self, work: NewWork, seq: int, message: str, at: int) -> None:
         target = self.targets.get(work.target)
         if target is not None and work.id and work.state == "waiting":
             lanes = (work.lane, *work.also)
             item = Item(work.id, seq, message, lanes, work.generation, step=work.step, origin=work.origin, config=work.config)
             item.again = work.again
+            item.since, item.span = work.since or at, work.span
             target.offer(item)
 
     def _broken(self, error: StoreError) -> None:
@@ -222,6 +225,8 @@ class Hub:
         await self._close_everything()
 
     async def _close_everything(self) -> None:
+        if self.watching is not None:
+            self.watching.cancel()
         await asyncio.gather(*(_close(source) for source in self.sources.values()))
         if hasattr(self, "due"):
             self.due.scheduler.stop()
@@ -252,48 +257,6 @@ def homeless(target: str, step: str, settings: Settings) -> str | None:
     if connection is None or not issubclass(connection.connector, Destination):
         return f"there is no connection {name!r} to send to any more in the clinic file"
     return None
-
-
-async def describe_status(reader: Reader, clinic: Clinic, hub: Hub | None) -> dict[str, Any]:
-    """How connections and flows are; without a running hub, what its store tells."""
-    now = time.time()
-    backlog = {row.target: row for row in await reader.backlog()}
-    last = await reader.last_messages()
-    stopped = {row.name: row.state for row in await reader.route_states()}
-
-    def line(name: str, target: str | None, state: str, error: str | None) -> dict[str, Any]:
-        row = backlog.get(target or "")
-        moment = last.get(name)
-        return {
-            "name": name,
-            "state": state,
-            "waiting": row.waiting if row else 0,
-            "held": row.held if row else 0,
-            "oldest_s": round(max(0.0, now - row.oldest / 1e6)) if row else 0,
-            "last_message_at": from_micros(moment).isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None,
-            "last_error": error,
-        }
-
-    connections = []
-    for name in clinic.settings.connections:
-        target = hub.targets.get(f"to:{name}") if hub else None
-        source = hub.sources.get(name) if hub else None
-        state, error = "up" if hub else "stopped", None
-        if isinstance(target, OutgoingTarget):
-            state, error = "down" if target.breaker.down else "up", target.last_error
-        if isinstance(source, Poller) and source.failure:
-            state, error = "down", source.failure
-        state = stopped.get(f"to:{name}") or stopped.get(f"from:{name}") or state
-        connections.append(line(name, f"to:{name}", state, error))
-    running = "running" if hub else "stopped"
-    flows = [line(name, f"flow:{name}", stopped.get(f"flow:{name}", running), None) for name in clinic.settings.flows]
-    journal = hub.core.journal if hub else None
-    seconds = max(1.0, (datetime.now(UTC) - hub.started_at).total_seconds()) if hub else 1.0
-    store = {
-        "backlog": sum(row.waiting for row in backlog.values()),
-        "commits_per_s": round(journal.commits / seconds, 1) if journal else 0,
-    }
-    return {"ready": bool(hub and hub.ready), "connections": connections, "flows": flows, "store": store}
 
 
 async def _close(connection: Any) -> None:

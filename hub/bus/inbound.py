@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hub.bus.core import Core
 from hub.bus.failpoints import reached
@@ -71,17 +72,41 @@ class Inbound:
         self._answer_before_commit = answer_before_commit
         self._drop_ordering_key = drop_ordering_key
         self._loop = asyncio.get_running_loop()
+        self._signals = core.signals.source(self.name)
+        self._spans = core.spans
 
     async def __call__(self, messages: Sequence[Message]) -> DeliveryReceipt:
+        began = time.monotonic()
         rows = [await self._row(message) for message in messages]
         reached("received")
+        spans = self._spans.receive(self.name, rows) if self._spans is not None else []
         future = self._core.journal.submit(Write(messages=rows))
         if self._answer_before_commit:
             future.add_done_callback(lambda done: done.exception())
         else:
-            await future
+            try:
+                await future
+            except BaseException as error:
+                self._not_kept(spans, error)
+                raise
             self._note_resends(rows)
+        self._count(rows, time.monotonic() - began)
+        if self._spans is not None:
+            self._spans.received(spans, rows)
         return DeliveryReceipt([row.id for row in rows], [row.duplicate for row in rows], rows, self._core, self._outcomes)
+
+    def _count(self, rows: Sequence[NewMessage], took: float) -> None:
+        signals = self._signals
+        signals.last_at = time.time()
+        for row in rows:
+            signals.received += 1
+            signals.duplicates += row.duplicate
+            signals.acknowledged.add(took)
+
+    def _not_kept(self, spans: Sequence[Any], error: BaseException) -> None:
+        self._signals.failed += 1
+        if self._spans is not None:
+            self._spans.failed(spans, getattr(error, "code", type(error).__name__))
 
     def _note_resends(self, rows: Sequence[NewMessage]) -> None:
         """A resend leaves a line on the timeline of the message it repeats; nobody waits for that."""
@@ -101,6 +126,7 @@ class Inbound:
         row.keys = self._core.filing.rows(keys)
         self._core.bodies.forget(message.id)
         await self._core.journal.commit(Write(messages=[row]))
+        self._signals.refused += 1
 
     def threadsafe(self, messages: Sequence[Message]) -> DeliveryReceipt:
         return asyncio.run_coroutine_threadsafe(self(messages), self._loop).result()

@@ -11,10 +11,12 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
 
+from hub.bus.signals import JournalSignals, Trouble
 from hub.errors import HubError, StoreBroken, StoreError
 from hub.store.rows import Write
 from hub.store.sqlite import SqliteWriter, checkpoint, connect
@@ -47,8 +49,7 @@ class Journal:
         ]
         self.broken: StoreError | None = None
         self._stopped = False
-        self.commits = 0
-        self.writes = 0
+        self.signals = JournalSignals()
 
     def start(self) -> None:
         for thread in self._threads:
@@ -73,6 +74,19 @@ class Journal:
         else:
             self._queue.put((write, future))
         return future
+
+    @property
+    def commits(self) -> int:
+        return self.signals.commits
+
+    @property
+    def writes(self) -> int:
+        return self.signals.writes
+
+    @property
+    def waiting(self) -> int:
+        """Writes that no commit has taken yet."""
+        return self._queue.qsize()
 
     async def commit(self, write: Write) -> Write:
         return await self.submit(write)
@@ -109,6 +123,7 @@ class Journal:
         return group, False
 
     def _commit(self, group: list[Entry]) -> None:
+        began, rows = time.monotonic(), self._writer.rows
         try:
             self._writer.apply([write for write, _ in group])
         except Exception as error:
@@ -117,10 +132,15 @@ class Journal:
                 self.broken = failure
             if failure is not error:
                 log.error("the writer failed", error=type(error).__name__)
+            self.signals.failures += 1
+            self.signals.trouble = Trouble.of(failure, self.signals.trouble)
             self._tell(self._failed, group, failure)
             return
-        self.commits += 1
-        self.writes += len(group)
+        self.signals.trouble = None
+        self.signals.commits += 1
+        self.signals.writes += len(group)
+        self.signals.rows += self._writer.rows - rows
+        self.signals.took.add(time.monotonic() - began)
         self._tell(self._committed, group)
 
     def _tell(self, function: Callable[..., None], *arguments: object) -> None:

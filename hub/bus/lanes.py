@@ -14,6 +14,7 @@ import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 LIMIT = 4000
 """Works held in memory for one target, not counting heads that wait for a retry or a person."""
@@ -47,6 +48,12 @@ class Item:
     """1 when it was asked for after its turn: it gives way to fresh work."""
     running: bool = False
     ready: bool = False
+    since: int = 0
+    """When the message that caused it was received, in microseconds since 1970."""
+    span: Any = None
+    """The span it belongs to; None without an SDK."""
+    sent: bool = False
+    """It was given to the partner before, and nobody knows whether it arrived."""
 
 
 @dataclass(slots=True)
@@ -257,6 +264,11 @@ class Lanes:
         """The connection failed under it: another lane's head is tried first, so that no message can bring all to a stop."""
         item.running = False
         self._put_ready(item)
+
+    @property
+    def waiting(self) -> int:
+        """How many heads of lanes wait for another try."""
+        return sum(1 for id in self._blocked if (item := self.items.get(id)) is not None and not item.held)
 
     def next_time(self) -> float | None:
         """When something that waits may be tried again."""

@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hub.bus.core import Core
 from hub.bus.corrections import Corrections, EditParams, SkipParams
-from hub.bus.hub import Hub, describe_status
+from hub.bus.hub import Hub
 from hub.bus.jobs import Job, JobOperations, JobParams, line as job_line, new_replay, take_step
 from hub.bus.replay import Replay, ReplayParams
 from hub.bus.routes import RouteParams, Routes
+from hub.bus.status import describe_status
 from hub.bus.timeline import MASK, Timeline, TraceParams
 from hub.errors import Conflict, NotFound, Refused
 from hub.message import Message

@@ -18,6 +18,8 @@ from hub.bus.failures import Follower, problem_of
 from hub.bus.flow import Flow
 from hub.bus.lanes import Item
 from hub.bus.retry import Breaker, wait_before
+from hub.bus.signals import Trouble
+from hub.bus.spans import failed as span_failed
 from hub.bus.target import Target, being_cancelled
 from hub.connector import AnyDestination, DestinationConfig
 from hub.errors import ConnectionDown, DoubtfulSend, HubError, MessageRejected, MessageUnusable, StoreError, Unkept
@@ -42,7 +44,8 @@ class OutgoingTarget(Target):
     def __init__(self, name: str, destination: AnyDestination, flows: dict[str, Flow], core: Core, follower: Follower) -> None:
         config = destination.config
         assert isinstance(config, DestinationConfig)  # noqa: S101 - the settings let only destinations get here
-        super().__init__(f"to:{name}", core.journal, core.reader, config.parallel)
+        signals = core.signals.target(f"to:{name}")
+        super().__init__(f"to:{name}", core.journal, core.reader, config.parallel, signals=signals, spans=core.spans)
         self.connection = name
         self.destination = destination
         self.config = config
@@ -68,6 +71,9 @@ class OutgoingTarget(Target):
             await self.commit_surely(Write(marks=[Mark(item.id, "working", _now(), item.attempts)]))
         began = time.monotonic()
         reached("sending")
+        self.signals.tries += 1
+        self.signals.repeats += item.sent
+        item.sent = True
         try:
             answer = await self.destination.send(message)
         except ConnectionDown as error:
@@ -75,6 +81,7 @@ class OutgoingTarget(Target):
         except MessageRejected as error:
             reached("refused")
             self._connection_worked()
+            item.sent = False
             await self._rejected(item, message, error)
         except DoubtfulSend as error:
             await self._doubtful(item, message, error)
@@ -87,12 +94,16 @@ class OutgoingTarget(Target):
         else:
             reached("sent")
             self._connection_worked()
-            await self._sent(item, message, answer)
+            await self._sent(item, message, answer, time.monotonic() - began)
 
     # The connection.
 
     async def _connection_failed(self, item: Item, error: ConnectionDown, began: float) -> None:
         was_down = self.breaker.down
+        self.signals.down += 1
+        self.trouble = Trouble.of(error, self.trouble)
+        if item.span is not None:
+            span_failed(item.span, error.code)
         self.breaker.failed(time.monotonic(), str(error), error.retry_after, began=began)
         self.last_error = str(error)
         if self.destination.repeat == "ask":
@@ -105,13 +116,13 @@ class OutgoingTarget(Target):
     def _connection_worked(self) -> None:
         self.last_sent = time.time()
         if self.breaker.worked():
-            self.last_error = None
+            self.last_error = self.trouble = None
             log.info("connection up", connection=self.connection)
             self._registry.tell("connection_changed", connection=self.connection, state="up", reason="")
 
     # The message.
 
-    async def _sent(self, item: Item, message: Message, answer: Message | None) -> None:
+    async def _sent(self, item: Item, message: Message, answer: Message | None, took: float) -> None:
         if item.origin is not None and answer is None:
             error = MessageUnusable(f"{self.connection} sent no answer to a question", code="MSG-006")
             await self._give_up(item, message, error, "quarantined")
@@ -122,6 +133,7 @@ class OutgoingTarget(Target):
             await self._give_up(item, message, error, "quarantined")
             return
         reached("marked")
+        self.signals.finished(took, item.since, _now())
         self.lanes.finish(item)
         self._bodies.forget(item.message)
         self._follower.finished(item.seq)
@@ -150,6 +162,7 @@ class OutgoingTarget(Target):
         if following is not None:
             work = NewWork(f"flow:{asker.name}", item.lanes[0], item.lanes[1:], item.generation, following, config=item.config)
             work.again = item.again
+            work.span = item.span
             row.works = [work]
         elif asker.flow is None or asker.flow.index(asker.step) is None:
             reason = f"the flow {asker.name} or its step {asker.step!r} does not exist any more"
@@ -176,6 +189,7 @@ class OutgoingTarget(Target):
         number = item.attempts + 1
         if policy == "retry" and not error.final and number < self.config.retry.attempts:
             item.attempts = number
+            self.signals.retried += 1
             wait = wait_before(number, self.config.retry)
             mark = Mark(item.id, "waiting", _now(), number, _now() + int(wait * 1_000_000), str(error), error.answer)
             await self.commit_surely(Write(marks=[mark], attempts=[self._attempt(item, error, str(error), number)]))
@@ -188,6 +202,7 @@ class OutgoingTarget(Target):
 
     async def _hold_rejected(self, item: Item, error: MessageRejected) -> None:
         item.attempts += 1
+        self.signals.held += 1
         mark = Mark(item.id, "held", _now(), item.attempts, reason=str(error), answer=error.answer)
         await self.commit_surely(Write(marks=[mark], attempts=[self._attempt(item, error, str(error), item.attempts)]))
         self._follower.failed(item, f"connection {self.connection}", error, item.attempts)
@@ -211,6 +226,7 @@ class OutgoingTarget(Target):
         if asker.name and state != "skipped":
             write.messages += await self._follower.failure(asker.name, asker.step, error, message, item)
         await self.commit_surely(write)
+        self.signals.ended(state)
         self.last_error = str(error)
         self.lanes.finish(item)
         self._follower.failed(item, f"connection {self.connection}", error, number)

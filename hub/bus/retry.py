@@ -30,6 +30,15 @@ class Breaker:
     def down(self) -> bool:
         return self.failures > 0
 
+    def state(self, now: float) -> dict[str, str | int]:
+        """For people: `closed` while all is well, `open` while nothing is tried, `trying` while one message finds out."""
+        word = "closed" if not self.down else "open" if now < self.open_until else "trying"
+        return {
+            "state": word,
+            "failures": self.failures,
+            "next_try_s": max(0, round(self.open_until - now)) if self.down else 0,
+        }
+
     def may_try(self, now: float, under_way: int) -> bool:
         """While the connection is down only one message at a time finds out whether it is up again."""
         return now >= self.open_until and (not self.down or under_way == 0)

@@ -13,6 +13,8 @@ import structlog
 from hub.bus.failures import problem_of
 from hub.bus.journal import Journal
 from hub.bus.lanes import Item, Lanes, Need
+from hub.bus.signals import TargetSignals, Trouble
+from hub.bus.spans import Spans
 from hub.errors import HubError, NotFound, StoreBroken, StoreError, StoreFull
 from hub.security.seal import SealBroken
 from hub.store.reader import Reader
@@ -30,7 +32,17 @@ WAIT_FOR_SPACE = 1.0
 class Target(ABC):
     """One flow, or one connection that sends."""
 
-    def __init__(self, name: str, journal: Journal, reader: Reader, parallel: int, lanes: Lanes | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        journal: Journal,
+        reader: Reader,
+        parallel: int,
+        lanes: Lanes | None = None,
+        *,
+        signals: TargetSignals,
+        spans: Spans | None = None,
+    ) -> None:
         self.name = name
         self.journal = journal
         self.reader = reader
@@ -44,6 +56,10 @@ class Target(ABC):
         """A person has stopped it: work stays where it is."""
         self.on_drained: Callable[[Target], None] = lambda _: None
         """Called when what was there when a drain began has ended."""
+        self.trouble: Trouble | None = None
+        """Why nothing, or a lane, goes on; None while all does."""
+        self.signals = signals
+        self.spans = spans
 
     def start(self, highest: int) -> None:
         """Begins with what the journal has."""
@@ -132,7 +148,11 @@ class Target(ABC):
 
     async def _run(self, item: Item) -> None:
         try:
-            await self.surely(lambda: self.handle(item))
+            if self.spans is None:
+                await self.surely(lambda: self.handle(item))
+                return
+            with self.spans.stage(self.name, item):
+                await self.surely(lambda: self.handle(item))
         except (NotFound, SealBroken) as error:
             log.error("a message cannot be read", target=self.name, message=item.message, reason=str(error))
             await self.hold(item, error)
@@ -160,6 +180,7 @@ class Target(ABC):
         """The message and its lane wait for a person."""
         mark = Mark(item.id, "held", time.time_ns() // 1000, item.attempts, reason=str(error))
         await self.commit_surely(Write(marks=[mark]))
+        self.signals.held += 1
         self.lanes.hold(item)
 
     @abstractmethod
@@ -208,4 +229,5 @@ def _item(row: OpenWork) -> Item:
         held=row.state == "held",
         doubtful=row.state == "working",
         again=row.again,
+        since=row.since,
     )

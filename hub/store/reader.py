@@ -15,7 +15,6 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
-    case,
     create_engine,
     event,
     exists,
@@ -64,6 +63,17 @@ class MessageFilter:
     since: int | None = None
     limit: int = 100
     before_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The open work of one target."""
+
+    target: str
+    waiting: int
+    oldest: int
+    """When the message of the first of it was received or made, in microseconds."""
+    held: int
 
 
 class Reader:
@@ -121,15 +131,39 @@ class Reader:
         query = select(*found.c, func.count()).group_by(*found.c)
         return [tuple(row) for row in await self.rows(query)]
 
-    async def backlog(self) -> list[Row[Any]]:
-        """Target, how many wait, since when, how many are held."""
-        held = func.sum(case((work.c.state == "held", 1), else_=0))
-        query = (
-            select(work.c.target, func.count().label("waiting"), func.min(work.c.at).label("oldest"), held.label("held"))
-            .where(text(OPEN))
-            .group_by(work.c.target)
+    async def backlog(self) -> list[Backlog]:
+        """For each target with open work how much there is, since when, and how much is held: counted in the indexes alone."""
+
+        def count(connection: Connection) -> list[Backlog]:
+            held = (
+                select(work.c.target, func.count().label("held"))
+                .where(text(NOT_DONE), work.c.state == "held")
+                .group_by(work.c.target)
+            )
+            for_a_person = {row.target: row.held for row in connection.execute(held)}
+            found: list[Backlog] = []
+            smallest = select(func.min(work.c.target)).where(text(OPEN))
+            target = connection.execute(smallest).scalar()
+            while target is not None:
+                mine = (work.c.target == target, text(OPEN))
+                waiting = connection.execute(select(func.count()).select_from(work).where(*mine)).scalar_one()
+                first = select(work.c.seq).where(*mine).order_by(work.c.id).limit(1).scalar_subquery()
+                oldest = connection.execute(select(message.c.at).where(message.c.seq == first)).scalar()
+                if oldest is not None:
+                    found.append(Backlog(target, waiting, oldest, for_a_person.get(target, 0)))
+                target = connection.execute(smallest.where(work.c.target > target)).scalar()
+            return found
+
+        return await self.run(count)
+
+    async def held(self) -> list[Row[Any]]:
+        """For each target with held work: how many, and the reason and time of the first."""
+        mine = (text(NOT_DONE), work.c.state == "held")
+        first = (
+            select(func.min(work.c.id).label("id"), func.count().label("held")).where(*mine).group_by(work.c.target).subquery()
         )
-        return await self.rows(query)
+        query = select(work.c.target, first.c.held, work.c.reason, work.c.at).join(first, first.c.id == work.c.id)
+        return await self.rows(query.order_by(work.c.target))
 
     async def route_states(self) -> list[Row[Any]]:
         """What people have stopped."""
@@ -160,7 +194,7 @@ class Reader:
     async def last_error(self, target: str) -> Row[Any] | None:
         """The newest failed attempt among the open work of a target."""
         query = (
-            select(attempt.c.at, attempt.c.text)
+            select(attempt.c.at, attempt.c.code, attempt.c.text)
             .join(work, work.c.id == attempt.c.work)
             .where(work.c.target == target, text(f"work.{OPEN}"))
             .order_by(attempt.c.at.desc())
@@ -262,7 +296,7 @@ def state_of(own: str | None, works: Sequence[Row[Any]]) -> str:
 
 def _open_work() -> Select[Any]:
     columns = (work.c.id, work.c.seq, message.c.id.label("message"), work.c.lane, work.c.also, work.c.generation, work.c.state)
-    rest = (work.c.attempts, work.c.next_at, work.c.step, work.c.origin, work.c.config, work.c.again)
+    rest = (work.c.attempts, work.c.next_at, work.c.step, work.c.origin, work.c.config, work.c.again, message.c.at)
     return select(*columns, *rest).join(message, message.c.seq == work.c.seq).where(text(f"work.{OPEN}"))
 
 
@@ -282,6 +316,7 @@ def _as_open_work(row: Row[Any]) -> OpenWork:
         row.origin,
         row.config,
         row.again,
+        row.at,
     )
 
 

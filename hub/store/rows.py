@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 OPEN_STATES = ("waiting", "working", "held")
 """Work that a lane has."""
@@ -28,6 +29,10 @@ class NewWork:
     """1 when a person asked for it after its turn: it gives way to fresh work, and its delivery is marked as late."""
     id: int = 0
     """Given by the writer; the order in which its lane does it."""
+    since: int = 0
+    """When the message that caused it was received, in microseconds; 0 for when its own message was made.  Not kept."""
+    span: Any = None
+    """The span it belongs to (spans.py).  Not kept."""
 
 
 @dataclass(slots=True)
@@ -283,3 +288,5 @@ class OpenWork:
     origin: int | None
     config: str
     again: int = 0
+    since: int = 0
+    """When its message was received or made, in microseconds."""

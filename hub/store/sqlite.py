@@ -36,6 +36,8 @@ class SqliteWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.connection = connect(path)
+        self.rows = 0
+        """Rows inserted, changed or deleted so far."""
         self.seq = self._top("SELECT max(seq) FROM message")
         self.work = self._top("SELECT max(id) FROM work")
         row = self.connection.execute("SELECT chain FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
@@ -60,6 +62,7 @@ class SqliteWriter:
                 else:
                     self._put(write)
             self.connection.execute("COMMIT")
+            self.rows = self.connection.total_changes
         except Exception as error:
             self.seq, self.work, self.chain = before
             self._roll_back()
