@@ -1,0 +1,33 @@
+"""Benchmarks run, and what does not hang on the machine's speed holds.  Figures of speed are no tests."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments: str) -> list[dict[str, Any]]:
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_codec_is_measured_beside_others_and_stays_small() -> None:
+    lines = {line.pop("what"): line for line in run("benchmarks/hl7v2.py", "--json", "--seconds", "0.02")}
+    assert lines["memory of an opened ADT 1 KB, bytes"]["hub"] < 5_000
+    assert all(
+        line[f"{name}_per_second"] for what, line in lines.items() if "open, read 5" in what for name in ("hub", "hl7apy")
+    )
+    assert lines["20 MB message: open, read, write"]["times_2_mb"] < 40, "linear would be 10, quadratic 100"
+
+
+def test_all_benchmarks_are_known_to_make_bench() -> None:
+    done = subprocess.run([sys.executable, ROOT / "benchmarks/run.py", "--help"], capture_output=True, text=True, check=True)
+    files = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"run"}
+    assert all(name in done.stdout for name in files)
+    wrong = subprocess.run([sys.executable, ROOT / "benchmarks/run.py", "nothing"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert "hl7v2" in wrong.stderr
