@@ -64,8 +64,8 @@ class ChangeSet:
     """Planned work by job and key; None withdraws it."""
     keys: list[tuple[str, str]] = field(default_factory=list)
     """Further ids under which the message is found: kind and value."""
-    notes: list[tuple[str, str]] = field(default_factory=list)
-    """What happened, for the timeline: a word and a sentence."""
+    notes: list[tuple[str, str, bool]] = field(default_factory=list)
+    """What happened, for the timeline: a word, a sentence, and whether everybody may read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +146,9 @@ class Context(Protocol):
         """Adds an id (`patient`, `appointment`, ...) under which the message is found."""
         ...
 
-    def note(self, what: str, text: str) -> None:
-        """Adds a line to the timeline."""
+    def note(self, what: str, text: str, *, plain: bool = False) -> None:
+        """Adds a line to the timeline.  Its text is hidden from looks without `--phi` unless it is `plain`: says nothing that
+        could tell about a patient."""
         ...
 
 

@@ -92,7 +92,7 @@ async def save_patient(update: Patient, context: Context) -> Patient:
     await context.put(chart)
     _file_under(chart, context)
     if update.retires:
-        context.note("merged", "Chart merged: later messages under the old number go to this one")
+        context.note("merged", "Chart merged: later messages under the old number go to this one", plain=True)
     return chart
 
 
@@ -197,7 +197,7 @@ async def save_appointment(update: Appointment, context: Context) -> Appointment
         _file_under(chart_of, context)
     await context.put(booking)
     context.key("appointment", booking.id)
-    context.note(booking.status, _SAID[booking.status])
+    context.note(booking.status, _SAID[booking.status], plain=True)
     return booking
 
 

@@ -20,6 +20,7 @@ from hub.store.reader import Reader
 from hub.store.rows import DueRow, NewMessage, Note
 from hub.units import from_micros, to_micros
 
+_PLAIN, _HIDDEN = b"p", b"h"
 CACHE_BYTES = 32 * 1024 * 1024
 LONGEST_REPLY = 64 * 1024
 """Bytes kept of what a partner wrote when it refused a message."""
@@ -106,12 +107,15 @@ class Bodies:
             _, (_, gone) = self._recent.popitem(last=False)
             self._recent_bytes -= gone
 
-    def note(self, seq: int, what: str, text: str, at: int | None = None) -> Note:
-        """A line of the timeline, sealed: its words may name a patient."""
-        return Note(seq, at or time.time_ns() // 1000, what, self._seal.seal(text.encode(), f"note|{seq}|{what}"))
+    def note(self, seq: int, what: str, text: str, at: int | None = None, *, plain: bool = True) -> Note:
+        """A line of the timeline, sealed; with a mark in front that tells whether everybody may read it."""
+        sealed = self._seal.seal((_PLAIN if plain else _HIDDEN) + text.encode(), f"note|{seq}|{what}")
+        return Note(seq, at or time.time_ns() // 1000, what, sealed)
 
-    def note_text(self, seq: int, what: str, sealed: bytes) -> str:
-        return self._seal.open(sealed, f"note|{seq}|{what}").decode()
+    def note_text(self, seq: int, what: str, sealed: bytes) -> tuple[str, bool]:
+        """The text, and whether everybody may read it."""
+        content = self._seal.open(sealed, f"note|{seq}|{what}")
+        return content[1:].decode(), content[:1] == _PLAIN
 
     def reply(self, message: str, words: bytes) -> bytes | None:
         """What a partner wrote about a message, sealed: it may name a patient."""

@@ -186,5 +186,5 @@ class RunContext:
         if value.strip() and (kind, value) not in self.changes.keys:
             self.changes.keys.append((kind, value))
 
-    def note(self, what: str, text: str) -> None:
-        self.changes.notes.append((what, text))
+    def note(self, what: str, text: str, *, plain: bool = False) -> None:
+        self.changes.notes.append((what, text, plain))

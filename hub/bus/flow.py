@@ -166,7 +166,7 @@ class FlowTarget(Target):
             write.messages.append(await self._outgoing(item, sent, keys, at, context))
         state = "parked" if context.asked else "delivered"
         write.marks.append(Mark(item.id, state, at, item.attempts, asks=context.asked))
-        write.notes = [self._core.bodies.note(item.seq, what, text, at) for what, text in changes.notes]
+        write.notes = [self._core.bodies.note(item.seq, what, text, at, plain=plain) for what, text, plain in changes.notes]
         return write
 
     async def _outgoing(

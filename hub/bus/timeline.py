@@ -104,8 +104,8 @@ class Timeline:
         for attempt in await reader.attempts_of(list(by_work)):
             add(rows[by_work[attempt.work].seq], attempt.at, 1, "failed", f"Attempt {attempt.number}: {attempt.text}")
         for note in await reader.notes_of(seqs):
-            text = self._core.bodies.note_text(note.seq, note.what, note.text)
-            add(rows[note.seq], note.at, 2, note.what, text if phi else MASK)
+            text, plain = self._core.bodies.note_text(note.seq, note.what, note.text)
+            add(rows[note.seq], note.at, 2, note.what, text if phi or plain else MASK)
         for work in works:
             if work.state in _ENDS:
                 add(rows[work.seq], work.at, 3, _ENDS[work.state], _ending(work))

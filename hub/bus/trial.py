@@ -75,7 +75,8 @@ async def try_flow(
     except Exception as error:
         trial.error, trial.failed_at = problem_of(error), context.step
     trial.saved = [(kind, saved.record) for (kind, _), saved in context.changes.records.items()]
-    trial.sent, trial.notes = context.changes.sent, context.changes.notes
+    trial.sent = context.changes.sent
+    trial.notes = [(what, text) for what, text, _ in context.changes.notes]
     trial.planned = [(due.job, due.key, due.at) for due in context.changes.due.values() if due is not None]
     return trial
 

@@ -19,10 +19,10 @@ async def save_answer(answer: CoverageCheck, context: Context) -> CoverageCheck:
         return answer
     context.key("appointment", answer.id)
     if appointment.status in GONE:
-        context.note("late", "An answer came after the visit was cancelled; it changes nothing")
+        context.note("late", "An answer came after the visit was cancelled; it changes nothing", plain=True)
         return known
     if answer.service_date is not None and answer.service_date != service_day(appointment, context):
-        context.note("late", "An answer for the former day came after the visit was moved; it changes nothing")
+        context.note("late", "An answer for the former day came after the visit was moved; it changes nothing", plain=True)
         return known
     decision = decide(answer, context.payer(answer.payer))
     check = answer.model_copy(

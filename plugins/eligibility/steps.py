@@ -79,7 +79,7 @@ class PlanChecks(Step[PlanChecksConfig]):
             check.model_copy(update={"outcome": "withdrawn", "owes": Owes(), "action": None, "who": None, "cause": None})
         )
         await context.save(WorklistItem(appointment=appointment.id, open=False, closed_because=f"visit {appointment.status}"))
-        context.note("withdrawn", "Coverage check withdrawn")
+        context.note("withdrawn", "Coverage check withdrawn", plain=True)
 
 
 class CheckFailed(Step[StepConfig]):

@@ -189,6 +189,7 @@ async def test_a_timeline_hides_what_a_plugin_wrote_about_a_patient_unless_asked
     @world.step
     async def work(message: Message, context: Context) -> StepResult:
         context.note("seen", "Jane Doe, born 1980-02-29, was here")
+        context.note("booked", "New booking", plain=True)
         return None
 
     async with running_hub(clinic_folder(tmp_path, FLOW)) as hub:
@@ -198,6 +199,7 @@ async def test_a_timeline_hides_what_a_plugin_wrote_about_a_patient_unless_asked
         shown = await ask(hub, "trace", id=receipt.ids[0], phi=True)
     assert "Jane Doe" in str(shown)
     assert "seen" in [e["what"] for e in masked["entries"]]
+    assert "New booking" in [e["text"] for e in masked["entries"]], "what says nothing about a patient is for everybody"
     assert "Jane" not in str(masked)
 
 

@@ -20,6 +20,6 @@ class Badge(Step[BadgeConfig]):
         patient = message.record
         if not isinstance(patient, Patient):
             raise MessageUnusable(f"acme_badge works on a patient, but this is {message.format}", code="FLW-001")
-        context.note("badge", "Badge printed")
+        context.note("badge", "Badge printed", plain=True)
         text = f"{self.config.greeting} {patient.name.given} {patient.name.family}"
         return message.derive(text.encode(), format="bytes", type="badge")
