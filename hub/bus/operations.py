@@ -78,6 +78,12 @@ class ReplayRequest(Selection):
     limit: int = Field(default=MOST_REPLAYED, ge=1, le=MOST_REPLAYED)
 
 
+class BackupParams(_Params):
+    """`backup`."""
+
+    file: str
+
+
 class NoParams(_Params):
     """`status`."""
 
@@ -110,6 +116,7 @@ class Operations:
             "pause": _BuiltIn(RouteParams, Routes(core, hub).pause, audit="with"),
             "resume": _BuiltIn(RouteParams, Routes(core, hub).resume, audit="with"),
             "drain": _BuiltIn(RouteParams, Routes(core, hub).drain, audit="with"),
+            "backup": _BuiltIn(BackupParams, self.backup),
             "retention.preview": _BuiltIn(NoParams, self.retention_preview, audit="none"),
             "retention.run": _BuiltIn(NoParams, self.retention_run),
             "status": _BuiltIn(NoParams, self.status, audit="none"),
@@ -296,6 +303,10 @@ class Operations:
             await take_step(self.core, None, job)
         if self.hub is not None and job.row.state == "running":
             self.hub.jobs.run(job)
+
+    async def backup(self, _: BackupParams, __: AuditRow) -> dict[str, Any]:
+        """Says in the audit that a copy is about to be made; who makes it only reads, and needs no hub for it."""
+        return {"store": str(self.core.store.path)}
 
     async def retention_preview(self, _: NoParams, __: AuditRow) -> list[dict[str, Any]]:
         return await self.core.retention.preview()

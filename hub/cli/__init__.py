@@ -17,6 +17,7 @@ import click
 OK, FINDINGS, USAGE, SOME_FAILED, UNREACHABLE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 CORE: dict[str, tuple[str, str]] = {
+    "backup": ("hub.cli.backup:backup", "Copy the store into one file while the hub works."),
     "check": ("hub.cli.check:check", "Everything wrong with configuration, mappings and profiles, at once."),
     "drain": ("hub.cli.routes:drain", "Let a connection or flow do what it has, then pause it."),
     "explain": ("hub.cli.explain:explain", "What an error code means and what to do."),
@@ -28,6 +29,7 @@ CORE: dict[str, tuple[str, str]] = {
     "plugins": ("hub.cli.plugins:plugins", "What is installed, and what it brings."),
     "replay": ("hub.cli.replay:replay", "Do messages again."),
     "resume": ("hub.cli.routes:resume", "Let a connection or flow go on."),
+    "restore": ("hub.cli.backup:restore", "Verify a backup and put it in the place of the store."),
     "retention": ("hub.cli.retention:retention", "What is older than it is kept, and taking it out now."),
     "run": ("hub.cli.run:run", "Run the hub."),
     "show": ("hub.cli.show:show", "What a file says: HL7 v2, X12, benefits."),

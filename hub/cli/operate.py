@@ -40,7 +40,7 @@ def control_socket_of(file: Path) -> Path | None:
 _NOBODY = object()
 
 
-def _actor() -> str:
+def actor() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):
@@ -52,7 +52,7 @@ def _ask_running(path: Path, operation: str, params: dict[str, Any]) -> Any:
 
     try:
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=TIMEOUT) as client:
-            response = client.post(f"http://hub/api/v1/{operation}", json=params, headers={"X-Actor": _actor()})
+            response = client.post(f"http://hub/api/v1/{operation}", json=params, headers={"X-Actor": actor()})
     except httpx.ConnectError:
         return _NOBODY  # the socket was left by a hub that is gone
     except httpx.HTTPError as error:
@@ -73,6 +73,6 @@ async def _ask_at_rest(clinic: Any, operation: str, params: dict[str, Any]) -> A
         raise Unreachable(f"there is no store at {path} yet; `hub run` makes it", code="STO-011")
     core = open_core(clinic)
     try:
-        return await Operations(core).run(operation, params, _actor())
+        return await Operations(core).run(operation, params, actor())
     finally:
         await core.close()

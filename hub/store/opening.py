@@ -94,6 +94,8 @@ def open_store(url: str, folder: Path, seal: Sealer, *, readers: int = 4) -> Sto
     except OSError as error:
         raise StoreError(f"the store {path} cannot be opened: {error.strerror}", code="STO-001") from None
     try:
+        if restore_marker(path).exists():
+            raise StoreError(f"a restore of the store {path} was interrupted; run `hub restore FILE` again", code="STO-034")
         _prepare(path, seal)
         files = path.with_name(path.name + ".files")
         files.mkdir(mode=0o700, exist_ok=True)
@@ -105,6 +107,11 @@ def open_store(url: str, folder: Path, seal: Sealer, *, readers: int = 4) -> Sto
     except BaseException:
         lock.release()
         raise
+
+
+def restore_marker(store: Path) -> Path:
+    """Is there while a restore puts a store in place."""
+    return store.with_name(store.name + ".restore")
 
 
 def _prepare(path: Path, seal: Sealer) -> None:
