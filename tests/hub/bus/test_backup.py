@@ -40,7 +40,8 @@ flows:
 
 def everything(store: Path) -> dict[str, list[Any]]:
     """All rows of all tables."""
-    names = [name for (name,) in rows(store, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")]
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    names = [name for (name,) in rows(store, query)]
     return {name: rows(store, f"SELECT * FROM {name}") for name in names}
 
 
@@ -141,7 +142,7 @@ async def test_a_backup_never_replaces_a_file(kept: Kept) -> None:
 
 
 async def test_a_backup_that_cannot_be_written_says_so_and_leaves_nothing(kept: Kept, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="cannot be (written|copied)"):
+    with pytest.raises(StoreError, match=r"cannot be (written|copied)"):
         back_up(kept.store, tmp_path / "no" / "folder" / "b.tar")
     (tmp_path / "full").mkdir()
     file_of_message = next(path for path in kept.store.with_name("hub.db.files").rglob("*") if path.is_file())
@@ -186,7 +187,8 @@ async def test_a_restored_store_is_the_one_that_was_backed_up_and_a_hub_goes_on_
     for name in ("message", "message_key", "work", "seen", "note", "record", "data_key"):
         assert now[name] == kept.content[name], name
     assert [action for (action,) in rows(kept.store, "SELECT action FROM audit ORDER BY seq")][-1] == "restore"
-    assert verify_audit(rows(kept.store, "SELECT seq, at, actor, action, object, detail, chain FROM audit ORDER BY seq")) is None
+    columns = "seq, at, actor, action, object, detail, chain"
+    assert verify_audit(rows(kept.store, f"SELECT {columns} FROM audit ORDER BY seq")) is None
     world.sent.clear()
     async with running_hub(kept.file) as hub:
         [large] = [row for row in await ask(hub, "messages.list", control_id="M3") if row["direction"] == "in"]
