@@ -15,8 +15,7 @@ from tests.hub.formats.messages import MSH, PROPERTY, hl7, with_charset
 from tests.hub.mapping.bench import context, good, load
 
 ODD = (
-    f"\ufeff{MSH}\r\nPID|1||42^^^RIVER^MR~99^^^SSA^SS||DOE^JANE|x\\Z9\\y|\n"
-    "zpd|A\\T\\B|tail|||\r\rOBX|1|TX|||one\rtwo lines"
+    f"\ufeff{MSH}\r\nPID|1||42^^^RIVER^MR~99^^^SSA^SS||DOE^JANE|x\\Z9\\y|\nzpd|A\\T\\B|tail|||\r\rOBX|1|TX|||one\rtwo lines"
 ).encode()
 """Byte order mark, every line end, an unknown escape, trailing separators, a broken value, no end of the last line."""
 
