@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hub.errors import HubError
 from hub.message import Message
-from hub.units import Duration
+from hub.units import Duration, Rate
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +73,8 @@ class DestinationConfig(ConnectorConfig):
 
     parallel: int = Field(default=1, ge=1, le=256)
     """How many messages may be under way at once; messages with the same ordering key never are."""
+    rate: Rate | None = Field(default=None, gt=0)
+    """Send no faster than this, evenly: 10/s, 600/min, 1000/h. What comes faster waits in order. Default: as fast as it can."""
     retry: Retry = Retry()
     """For messages the partner refuses, and for connections that are down (there without counting attempts)."""
     on_rejected: Reject = "retry"

@@ -1,4 +1,4 @@
-"""Durations, sizes and times of day as people write them in a clinic file: `90s`, `5m`, `24h`, `20MiB`, `06:00`."""
+"""Durations, sizes, rates and times of day as people write them in a clinic file: `90s`, `5m`, `20MiB`, `10/s`, `06:00`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "y": YEAR}
 _BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
 _DURATION = r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d|y)"
 _SIZE = r"([0-9]+)\s*((?:[KkMmGg][Ii]|[KkMm])?[Bb])"
+_PER = {"s": 1, "min": 60, "h": 3600}
+_RATE = r"([0-9]+(?:\.[0-9]+)?)\s*/\s*(s|min|h)"
 _TIME_OF_DAY = r"([01]?[0-9]|2[0-3]):([0-5][0-9])"
 
 
@@ -40,6 +42,16 @@ def parse_size(value: object) -> int:
     return int(match[1]) * _BYTES[match[2].upper()]
 
 
+def parse_rate(value: object) -> float:
+    """How many in a second: `10/s`, `600/min`, `1000/h`."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    match = re.fullmatch(_RATE, str(value).strip())
+    if not match or float(match[1]) == 0:
+        raise ValueError("expected how many in which time, such as 10/s, 600/min or 1000/h")
+    return float(match[1]) / _PER[match[2]]
+
+
 def parse_time_of_day(value: object) -> time:
     """A time of day on the 24-hour clock: `06:00`."""
     if isinstance(value, time):
@@ -56,6 +68,7 @@ def _written(pattern: str) -> WithJsonSchema:
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration), _written(_DURATION)]
+Rate = Annotated[float, BeforeValidator(parse_rate), _written(_RATE)]
 Size = Annotated[int, BeforeValidator(parse_size), _written(_SIZE)]
 TimeOfDay = Annotated[time, BeforeValidator(parse_time_of_day), _written(_TIME_OF_DAY)]
 

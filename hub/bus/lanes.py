@@ -260,6 +260,11 @@ class Lanes:
         gives_way = item.again and all(other.again for key in item.lanes for other in self.lanes[key].items)
         (self._ready_again if gives_way else self._ready).append(item)
 
+    @property
+    def has_ready(self) -> bool:
+        """True when something may be there to take."""
+        return bool(self._ready or self._ready_again)
+
     def put_back(self, item: Item) -> None:
         """The connection failed under it: another lane's head is tried first, so that no message can bring all to a stop."""
         item.running = False

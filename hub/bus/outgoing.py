@@ -17,7 +17,7 @@ from hub.bus.failpoints import reached
 from hub.bus.failures import Follower, problem_of
 from hub.bus.flow import Flow
 from hub.bus.lanes import Item
-from hub.bus.retry import Breaker, wait_before
+from hub.bus.retry import Breaker, Pace, wait_before
 from hub.bus.signals import Trouble
 from hub.bus.spans import failed as span_failed
 from hub.bus.target import Target, being_cancelled
@@ -50,17 +50,32 @@ class OutgoingTarget(Target):
         self.destination = destination
         self.config = config
         self.breaker = Breaker(config.retry)
+        self.pace = Pace(config.rate) if config.rate else None
         self.last_error: str | None = None
         self.last_sent: float | None = None
         self._flows, self._registry, self._follower = flows, core.clinic.registry, follower
         self._bodies, self._filing = core.bodies, core.filing
 
     def may_run(self) -> bool:
-        return self.breaker.may_try(time.monotonic(), len(self.running))
+        now = time.monotonic()
+        return (self.pace is None or self.pace.may_go(now)) and self.breaker.may_try(now, len(self.running))
+
+    def take(self, now: float) -> Item | None:
+        item = super().take(now)
+        if self.pace is not None and item is not None:
+            self.pace.went(now)
+        return item
 
     def next_time(self) -> float | None:
-        times = [super().next_time(), self.breaker.open_until if self.breaker.down and not self.running else None]
-        return min((moment for moment in times if moment is not None), default=None)
+        """Not before the connection may be tried and its pace lets the next one go."""
+        if self.breaker.down and self.running:
+            return None  # its fate decides
+        now, timed = time.monotonic(), super().next_time()
+        gate = max(self.breaker.open_until, self.pace.next_at if self.pace is not None else 0.0)
+        if gate <= now:
+            return timed
+        wanted = now if self.lanes.has_ready else timed
+        return None if wanted is None else max(wanted, gate)
 
     async def handle(self, item: Item) -> None:
         message = await self._bodies.load(item.message)

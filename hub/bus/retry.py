@@ -7,11 +7,31 @@ from dataclasses import dataclass
 
 from hub.connector import Retry
 
+SLACK = 0.01
+"""Seconds a send may be late and the next ones still keep their times."""
+
 
 def wait_before(attempt: int, retry: Retry) -> float:
     """Seconds before the try after this attempt (from 1): doubling, at most `retry.most`, less up to a quarter by chance."""
     full = min(retry.most, retry.first * 2.0 ** min(attempt - 1, 40))
     return full * (1 - random.random() / 4)  # noqa: S311 - spreads load, guards nothing
+
+
+@dataclass(slots=True)
+class Pace:
+    """No faster than a rate: sends are evenly spaced, whatever waits."""
+
+    rate: float
+    """In a second."""
+    next_at: float = 0.0
+    """By the monotonic clock."""
+
+    def may_go(self, now: float) -> bool:
+        return now >= self.next_at
+
+    def went(self, now: float) -> None:
+        """A timer that was late is made up for, by no more than SLACK."""
+        self.next_at = max(self.next_at, now - SLACK) + 1 / self.rate
 
 
 @dataclass(slots=True)

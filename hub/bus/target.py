@@ -137,7 +137,8 @@ class Target(ABC):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self.paused and (moment := self.next_time()) is not None:
+        full = len(self.running) >= self.parallel  # then what ends looks for the next
+        if not self.paused and not full and (moment := self.next_time()) is not None:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, moment - time.monotonic()) + 0.001, self.pump)
 
     def _ran(self, task: asyncio.Task[None]) -> None:

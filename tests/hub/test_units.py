@@ -15,6 +15,7 @@ from hub.units import (
     from_micros,
     iso,
     parse_duration,
+    parse_rate,
     parse_size,
     parse_time_of_day,
     to_micros,
@@ -35,6 +36,17 @@ def test_durations_are_read_with_their_unit(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused_and_the_text_says_what_one_looks_like(text: str) -> None:
     with pytest.raises(ValueError, match="90s, 5m, 24h or 3d"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(("text", "in_a_second"), [("10/s", 10), ("600/min", 10), ("1800 / h", 0.5), ("0.5/s", 0.5)])
+def test_rates_are_read_with_their_time(text: str, in_a_second: float) -> None:
+    assert parse_rate(text) == pytest.approx(in_a_second)
+
+
+@pytest.mark.parametrize("text", ["10", "10/m", "0/s", "-1/s", "ten/s", "10/s/s", "", "/s", True])
+def test_what_is_no_rate_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="10/s, 600/min or 1000/h"):
+        parse_rate(text)
 
 
 @pytest.mark.parametrize("value", [True, None, [], {"s": 1}])
