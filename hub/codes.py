@@ -138,6 +138,10 @@ CODES: dict[str, tuple[str, str]] = {
     "HUB-004": ("The hub, its store or a partner does not answer.", "Is it running? `hub status` tells."),
     "HUB-005": ("Not allowed as asked.", "The text says why."),
     "HUB-006": ("There is nothing of that name.", "Check the id."),
+    "HUB-007": (
+        "More comes in than can be brought to disk.",
+        "Senders are told to try later and lose nothing. `hub status` shows how often; look at the disk, or at who sends so much.",
+    ),
     "MAP-001": (
         "A field that the mapping requires is empty.",
         "Ask the sender to fill it, or give the rule a `default`; then replay.",

@@ -5,7 +5,8 @@ A `Source` brings messages in, a `Destination` takes them out; one class may be 
     receipt = await deliver(messages)
 
 **When `deliver` returns, the hub owns the messages; when it raises, the sender still does.**  So a poller deletes after
-it, and a listener answers after it.
+it, and a listener answers after it.  When more comes in than the disk takes, `deliver` waits, which slows the sender, and then
+raises Busy: a listener answers what its protocol has for "try later" (AR with 207, HTTP 503 with Retry-After).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@
     │   ├── StoreBroken      a write or sync failed: the hub stops rather than guess
     │   ├── Conflict         a record changed meanwhile: the flow runs again
     │   └── Unkept           this alone cannot be kept: its message goes to quarantine, all else goes on
+    ├── Busy                 too much at once: the sender keeps its message and tries later
     ├── Refused              not allowed as asked: a count that differs, a store in use
     ├── NotFound             there is no such message, visit or connection
     └── Unreachable          the running hub, its store or a partner does not answer
@@ -143,6 +144,17 @@ class Unkept(StoreError):
     """This cannot be kept in the store."""
 
     code = "STO-010"
+
+
+class Busy(HubError):
+    """More comes in than can be brought to disk; nothing was kept, try again later."""
+
+    code = "HUB-007"
+
+    def __init__(self, text: str = "", *, retry_after: float = 5.0, code: str | None = None) -> None:
+        super().__init__(text, code=code)
+        self.retry_after = retry_after
+        """Seconds after which it is worth trying again."""
 
 
 class Refused(HubError):

@@ -18,7 +18,7 @@ from connectors.mllp import returned
 from connectors.mllp.framing import ACK, NAK, Frame, Framer, Stream, Timer, framed
 from connectors.mllp.received import Received, read
 from hub.connector import Receipt
-from hub.errors import HubError, MessageUnusable
+from hub.errors import Busy, HubError, MessageUnusable
 from hub.formats.hl7v2 import read_acknowledgement
 
 if TYPE_CHECKING:
@@ -271,7 +271,15 @@ class Peer(Stream):
             for entry in received:
                 if entry.fault is not None:
                     await deliver.refuse(entry.message, entry.reason)
-        receipt = await deliver([entry.message for entry in good]) if good else None
+        try:
+            receipt = await deliver([entry.message for entry in good]) if good else None
+        except Busy as error:
+            for entry in good:
+                entry.turn_away(str(error))
+            told = all(entry.answers(by_flow=False) for entry in good)
+            if self.config.commit_bytes or self.config.reply == "never" or not told:
+                raise  # who cannot be told in words is told by the commit byte, or by the end of the link
+            return None
         for entry in good:
             if entry.acknowledges:
                 self._tell_who_waits(entry)

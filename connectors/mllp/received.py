@@ -65,8 +65,14 @@ class Received:
     reason: str = ""
     """Why it is refused, for the journal."""
     outcome: str = "delivered"
+    later: bool = False
+    """It is turned away for now: rejected, not in error."""
     acknowledges: bool = False
     """It is an acknowledgement itself."""
+
+    def turn_away(self, reason: str) -> None:
+        """It was not kept, and may be sent again later."""
+        self.fault, self.code, self.later = Fault("207", "", reason), "AR", True
 
     def answers(self, *, by_flow: bool) -> list[bytes]:
         """Everything it is answered, in order.  After a negative accept acknowledgement nothing more is to come, and without
@@ -84,7 +90,7 @@ class Received:
         """CA, CE or CR, when the message asks for it: it says that the message is safe, or why it is not taken."""
         if self.hl7 is None or self.acknowledges or not self.mode.accepts(failed=self.fault is not None):
             return None
-        internal = self.fault is not None and self.fault.code == "207"
+        internal = self.fault is not None and self.fault.code == "207" and not self.later
         return acknowledge(self.hl7, "CE" if internal else f"C{self.code[1]}", self.fault)
 
     def application_answer(self) -> bytes | None:

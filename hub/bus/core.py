@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from hub.bus.admission import Admission
 from hub.bus.bodies import Bodies
 from hub.bus.context import RunContext, Surroundings
 from hub.bus.filing import Filing
@@ -42,6 +43,7 @@ class Core:
     retention: Retention
     signals: Signals
     spans: Spans | None
+    admission: Admission = field(default_factory=Admission)
     by_hand: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from the look at works to the commit that changes them on somebody's request."""
 

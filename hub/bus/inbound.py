@@ -76,6 +76,15 @@ class Inbound:
         self._spans = core.spans
 
     async def __call__(self, messages: Sequence[Message]) -> DeliveryReceipt:
+        size, count = sum(len(message.body) for message in messages), len(messages)
+        admission = self._core.admission
+        await admission.enter(size, count)
+        try:
+            return await self._keep(messages)
+        finally:
+            admission.leave(size, count)
+
+    async def _keep(self, messages: Sequence[Message]) -> DeliveryReceipt:
         began = time.monotonic()
         rows = [await self._row(message) for message in messages]
         reached("received")

@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from hub.bus.hub import Hub
 from hub.bus.operations import Operations
-from hub.errors import HubError, NotFound, Refused, StoreError
+from hub.errors import Busy, HubError, NotFound, Refused, StoreError
 from hub.paths import control_socket
 
 log = structlog.get_logger(__name__)
@@ -76,7 +76,7 @@ async def _params(request: Request) -> dict[str, Any]:
 
 
 def _failure(error: HubError) -> Response:
-    kinds = ((NotFound, "not_found", 404), (Refused, "refused", 409), (StoreError, "store", 503))
+    kinds = ((NotFound, "not_found", 404), (Refused, "refused", 409), (StoreError, "store", 503), (Busy, "busy", 503))
     kind, status = next(((name, status) for cls, name, status in kinds if isinstance(error, cls)), ("error", 400))
     return JSONResponse({"code": error.code, "text": str(error), "kind": kind, "help": error.help}, status_code=status)
 
