@@ -76,16 +76,16 @@ class Inbound:
         self._spans = core.spans
 
     async def __call__(self, messages: Sequence[Message]) -> DeliveryReceipt:
+        began = time.monotonic()
         size, count = sum(len(message.body) for message in messages), len(messages)
         admission = self._core.admission
         await admission.enter(size, count)
         try:
-            return await self._keep(messages)
+            return await self._keep(messages, began)
         finally:
             admission.leave(size, count)
 
-    async def _keep(self, messages: Sequence[Message]) -> DeliveryReceipt:
-        began = time.monotonic()
+    async def _keep(self, messages: Sequence[Message], began: float) -> DeliveryReceipt:
         rows = [await self._row(message) for message in messages]
         reached("received")
         spans = self._spans.receive(self.name, rows) if self._spans is not None else []

@@ -151,6 +151,9 @@ def _of_store(hub: Hub) -> dict[str, Any]:
         "rows_per_commit": round(journal.rows / commits, 1),
         "commit_ms": _spread(journal.took),
         "waiting_writes": hub.core.journal.waiting,
+        "coming_in": hub.core.admission.messages,
+        "slowed": hub.core.admission.slowed,
+        "turned_away": hub.core.admission.turned_away,
         "disk_free_bytes": disk_free(hub.core.store.path),
     }
 
