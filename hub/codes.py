@@ -134,6 +134,11 @@ CODES: dict[str, tuple[str, str]] = {
         "A message holds bytes that MLLP cannot carry.",
         "0B and 1C begin and end a frame; look at where the message came from, take them out, and replay it.",
     ),
+    "HL7-113": (
+        "No acknowledgement came in time.",
+        "The message may have arrived: ask the partner. `answers: {timeout: ...}` of the connection says what follows.",
+    ),
+    "HL7-114": ("A partner could not keep a message (MLLP commit byte 15).", "It is sent again; ask the partner why."),
     "HUB-000": ("Something went wrong.", "The text says what."),
     "HUB-004": ("The hub, its store or a partner does not answer.", "Is it running? `hub status` tells."),
     "HUB-005": ("Not allowed as asked.", "The text says why."),
@@ -255,6 +260,10 @@ CODES: dict[str, tuple[str, str]] = {
     "TLS-001": ("Our certificate or key cannot be used.", "Both are PEM files, and must belong together."),
     "TLS-002": ("The file of trusted authorities cannot be used.", "It is a PEM file."),
     "TLS-003": ("TLS with a partner failed.", "Check the partner's certificate, its name, and whom we trust."),
+    "TLS-004": (
+        "The partner shows a certificate that is not pinned.",
+        "Ask the partner whether it has a new one; compare its SHA-256 fingerprint by another way, then add it to `pins`.",
+    ),
     "VIS-001": (
         "A patient number belongs to several charts.",
         "Set `authority` on the connection, so that numbers of different systems are told apart; then replay.",

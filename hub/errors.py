@@ -93,7 +93,14 @@ class MessageRejected(HubError):
     code = "MSG-001"
 
     def __init__(
-        self, text: str = "", *, answer: str = "", final: bool = False, reply: bytes = b"", code: str | None = None
+        self,
+        text: str = "",
+        *,
+        answer: str = "",
+        final: bool = False,
+        reply: bytes = b"",
+        policy: str = "",
+        code: str | None = None,
     ) -> None:
         super().__init__(text, code=code)
         self.answer = whole_characters(answer)[:40]
@@ -102,6 +109,8 @@ class MessageRejected(HubError):
         """True when trying again cannot help."""
         self.reply = reply
         """What the partner wrote; it may name a patient, so it is kept sealed."""
+        self.policy = policy
+        """What the connection does about this answer, where it says more than `on_rejected`: retry, hold, quarantine, skip."""
 
 
 class MessageUnusable(HubError):

@@ -14,7 +14,7 @@ from connectors.mllp.received import Accepts, Rules
 from hub.connector import Deliver, Source, SourceConfig
 from hub.errors import ConnectionDown
 from hub.net.hosts import HostName, is_loopback
-from hub.net.tls import TlsServer, server_context
+from hub.net.tls import ServerTls, TlsServer
 from hub.units import Duration, Size
 
 
@@ -93,7 +93,7 @@ class MllpListener(Source[ListenerConfig]):
 
     async def open(self, deliver: Deliver) -> None:
         self.deliver = deliver
-        context = server_context(self.config.tls) if self.config.tls else None
+        context = ServerTls(self.config.tls).context if self.config.tls else None
         try:
             self._server = await asyncio.get_running_loop().create_server(
                 lambda: Peer(self), self.config.host, self.config.port, ssl=context, backlog=512

@@ -20,6 +20,7 @@ from connectors.mllp.received import Received, read
 from hub.connector import Receipt
 from hub.errors import Busy, HubError, MessageUnusable
 from hub.formats.hl7v2 import read_acknowledgement
+from hub.net.tls import is_pinned
 
 if TYPE_CHECKING:
     from connectors.mllp.listener import MllpListener
@@ -69,8 +70,11 @@ class Peer(Stream):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         address = (transport.get_extra_info("peername") or ("",))[0]
-        if not self.listener.welcomes(address):
-            log.warning("connection refused", connection=self.listener.name, peer=address)
+        tls = self.config.tls
+        pinned = tls is None or is_pinned(tls.client_pins, transport.get_extra_info("ssl_object"))
+        if not pinned or not self.listener.welcomes(address):
+            reason = "not allowed, or too many" if pinned else "its certificate is none of those in client_pins"
+            log.warning("connection refused", connection=self.listener.name, peer=address, reason=reason)
             self.transport.abort()
             self.lost.set()
             return

@@ -200,7 +200,7 @@ class OutgoingTarget(Target):
         return _Asker(self._flows.get(name), name, step)
 
     async def _rejected(self, item: Item, message: Message, error: MessageRejected) -> None:
-        policy = self.config.on_rejected
+        policy = error.policy or self.config.on_rejected
         number = item.attempts + 1
         if policy == "retry" and not error.final and number < self.config.retry.attempts:
             item.attempts = number

@@ -90,6 +90,15 @@ class Wire:
                 found.append(str(await self.answer(timeout)))
         return found
 
+    async def rest_or_frame(self) -> bytes:
+        """The next frame, or what there is when the hub closes instead."""
+        try:
+            return await self.frame()
+        except asyncio.IncompleteReadError as end:
+            return end.partial
+        except ConnectionError:
+            return b""
+
     async def rest(self, timeout: float = 5.0) -> bytes:
         """Everything up to the end of the connection, whether it was closed or reset."""
         async with asyncio.timeout(timeout):
