@@ -256,6 +256,14 @@ CODES: dict[str, tuple[str, str]] = {
     "STO-033": ("A backup is not what it was when it was made.", "Nothing was replaced. Use another one."),
     "STO-034": ("A restore was interrupted.", "Run `hub restore FILE` again; it brings to an end what was begun."),
     "STO-035": ("This cannot be done with a store of this kind.", "The text says what to use instead."),
+    "STO-036": (
+        "The disk of the store is nearly full, and nothing more is taken in.",
+        "Make room, shorten `retention` or move the store; the hub goes on by itself within seconds, and senders send again.",
+    ),
+    "STO-037": (
+        "The disk of the store has little room left.",
+        "Make room before nothing more is taken in; `disk` in the clinic file says from when on.",
+    ),
     "SYS-001": ("The operating system said no.", "The text says what and where."),
     "TLS-001": ("Our certificate or key cannot be used.", "Both are PEM files, and must belong together."),
     "TLS-002": ("The file of trusted authorities cannot be used.", "It is a PEM file."),

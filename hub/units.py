@@ -97,3 +97,11 @@ def age_in_words(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds / 86400:.0f} d"
+
+
+def size_in_words(size: int) -> str:
+    """`512 B`, `20 KiB`, `1.5 GiB`."""
+    for limit, unit, scale in ((1 << 10, "B", 1), (1 << 20, "KiB", 1 << 10), (1 << 30, "MiB", 1 << 20)):
+        if size < limit:
+            return f"{size / scale:.3g} {unit}" if size / scale < 100 else f"{size / scale:.0f} {unit}"
+    return f"{size / (1 << 30):.1f} GiB"

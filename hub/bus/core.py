@@ -16,12 +16,14 @@ from hub.bus.records import StoredRecords
 from hub.bus.retention import Retention
 from hub.bus.router import Router
 from hub.bus.signals import Signals
+from hub.bus.space import Space
 from hub.bus.spans import Spans, find_spans
 from hub.clinic import Clinic
 from hub.message import new_id
 from hub.security.seal import Seal, read_key
 from hub.step import ChangeSet
 from hub.store.opening import Store, open_store
+from hub.store.outdated import Outdated
 from hub.store.reader import Reader
 from hub.store.rows import DueRow, Write
 from hub.units import to_micros
@@ -41,6 +43,7 @@ class Core:
     records: StoredRecords
     surroundings: Surroundings
     retention: Retention
+    space: Space
     signals: Signals
     spans: Spans | None
     admission: Admission = field(default_factory=Admission)
@@ -104,6 +107,7 @@ def open_core(clinic: Clinic, *, key: bytes | None = None) -> Core:
         records=records,
         surroundings=Surroundings(settings, clinic.catalogue, clinic.mappings, seal, records, numbers),
         retention=Retention(settings, journal, store.reader, bodies.files),
+        space=Space(store.path.parent, settings.disk, Outdated(store.reader).reusable),
         signals=signals,
         spans=find_spans(),
     )

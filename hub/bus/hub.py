@@ -19,6 +19,7 @@ from hub.bus.jobs import Jobs
 from hub.bus.lanes import Item
 from hub.bus.outgoing import OutgoingTarget
 from hub.bus.status import describe_status
+from hub.bus.space import LOOK_EVERY
 from hub.bus.target import Target
 from hub.clinic import Clinic
 from hub.connector import AnySource, Destination, Source
@@ -105,6 +106,8 @@ class Hub:
         await self.jobs.start()
         self.due.scheduler.every(KEY_CHECK, core.renew_data_keys, "data keys")
         self.due.scheduler.every(RETENTION_CHECK, core.retention.look, "retention")
+        self.due.scheduler.every(LOOK_EVERY, core.space.look, "room on the disk")
+        await core.space.look()
         self.watching = asyncio.create_task(core.signals.watch(), name="signals")
         for name in self.sources:
             if routes.is_read(name, self.clinic.settings) and f"from:{name}" not in self.stopped:

@@ -76,6 +76,7 @@ class Inbound:
         self._spans = core.spans
 
     async def __call__(self, messages: Sequence[Message]) -> DeliveryReceipt:
+        self._core.space.check()
         began = time.monotonic()
         size, count = sum(len(message.body) for message in messages), len(messages)
         admission = self._core.admission
@@ -129,6 +130,7 @@ class Inbound:
 
     async def refuse(self, message: Message, reason: str) -> None:
         """Keeps a message that is answered negatively: found again, routed nowhere."""
+        self._core.space.check()
         message, keys = self._identify(message)
         row = await self._core.bodies.row(message, connection=self.name, direction="in", at=_now(), control_id=keys.control_id)
         row.state, row.reason = "refused", reason

@@ -155,6 +155,7 @@ def _of_store(hub: Hub) -> dict[str, Any]:
         "slowed": hub.core.admission.slowed,
         "turned_away": hub.core.admission.turned_away,
         "disk_free_bytes": disk_free(hub.core.store.path),
+        "disk": hub.core.space.level,
     }
 
 
@@ -192,6 +193,9 @@ async def find_stops(hub: Hub) -> list[Stop]:
     found = []
     if (trouble := hub.core.signals.journal.trouble) is not None:
         found.append(_stop("the store", trouble))
+    space = hub.core.space
+    if space.level != "ok":
+        found.append(Stop("the store", "STO-036" if space.level == "stop" else "STO-037", space.text, space.since))
     for name, source in hub.sources.items():
         if isinstance(source, Poller) and source.failure:
             found.append(Stop(f"connection {name}", source.failure_code, source.failure, source.failing_since))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, exists, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, and_, exists, func, select, tuple_
 
 from hub.store.reader import Reader
 from hub.store.removal import AUDIT_START, SETTLED, UNDER_WAY
@@ -104,6 +104,18 @@ class Outdated:
         """Those of these files that a message names."""
         rows = await self._reader.rows(select(message.c.file).where(message.c.file.in_(names)).distinct())
         return {row.file for row in rows}
+
+    async def reusable(self) -> int:
+        """Bytes that are free within the file of a SQLite store; 0 elsewhere."""
+
+        def ask(connection: Connection) -> int:
+            if connection.dialect.name != "sqlite":
+                return 0
+            names = ("freelist_count", "page_size")
+            pages, size = (connection.exec_driver_sql(f"PRAGMA {name}").scalar() or 0 for name in names)
+            return int(pages) * int(size)
+
+        return await self._reader.run(ask)
 
     async def _open(self, seqs: set[int]) -> set[int]:
         rows = await self._reader.rows(select(work.c.seq).where(work.c.seq.in_(seqs), work.c.state.in_(UNDER_WAY)))
