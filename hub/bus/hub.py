@@ -18,8 +18,8 @@ from hub.bus.inbound import Inbound
 from hub.bus.jobs import Jobs
 from hub.bus.lanes import Item
 from hub.bus.outgoing import OutgoingTarget
-from hub.bus.status import describe_status
 from hub.bus.space import LOOK_EVERY
+from hub.bus.status import describe_status
 from hub.bus.target import Target
 from hub.clinic import Clinic
 from hub.connector import AnySource, Destination, Source

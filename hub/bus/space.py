@@ -88,10 +88,10 @@ class Space:
     @property
     def text(self) -> str:
         """How it is, in words."""
+        left, limit = size_in_words(self.free), size_in_words(self.stop_below)
         if self.level == "stop":
-            limit = size_in_words(self.stop_below)
-            return f"the disk of the store has {size_in_words(self.free)} left, less than {limit}: nothing more is taken in"
-        return f"the disk of the store has {size_in_words(self.free)} left; from {size_in_words(self.stop_below)} nothing is taken in"
+            return f"the disk of the store has {left} left, less than {limit}: nothing more is taken in"
+        return f"the disk of the store has {left} left; below {limit} nothing more is taken in"
 
 
 def _limits(settings: DiskSettings, total: int) -> tuple[int, int]:
