@@ -289,6 +289,11 @@ CODES: dict[str, tuple[str, str]] = {
         "An inquiry lacks something it cannot do without.",
         "Complete the clinic file, payer list or chart named in the text.",
     ),
+    "X12-276": ("A claim status inquiry (276) cannot be built.", "Complete what the text names."),
+    "X12-999": (
+        "An acknowledgement (999, TA1) cannot be written.",
+        "The partner's header holds what X12 has no place for; tell the sender.",
+    ),
     "X12-BOM": ("The file begins with a byte order mark.", "Harmless; it was skipped."),
     "X12-CASE": ("A segment id is not in capitals.", "Harmless here; other readers refuse it."),
     "X12-CODE": ("An element holds a code that may not stand there.", "What was sent is shown as it came; tell the sender."),
@@ -344,4 +349,8 @@ CODES: dict[str, tuple[str, str]] = {
     "X12-UNUSED": ("An element is filled that is not used there.", "It was left out; tell the sender."),
     "X12-USE": ("A segment, loop or element comes more often than it may.", "What was sent was read; tell the sender."),
     "X12-VERSION": ("The version is not supported.", "The hub reads 005010; ask the sender for it."),
+    "X12-WRITE": (
+        "An interchange cannot be written.",
+        "A value holds a separator or a control number does not fit; the text says which.",
+    ),
 }

@@ -102,6 +102,8 @@ class _Check:
             if missing.id not in self.displaced:
                 self.miss(missing, position)
         self.place = place
+        if place.id == "LS":
+            self.wrapped_at = position
         return place
 
     def enter(self, found: Step, position: int) -> None:
@@ -145,7 +147,7 @@ class _Check:
         place = self.earlier(id)
         if self.place.id == "LS":
             self.broken_wrapper = True
-            self.find("X12-2120", "LS/LE wraps a loop 2120 without its NM1", position - 1, "LS", level="error", ik3="I6")
+            self.find("X12-2120", "LS/LE wraps a loop 2120 without its NM1", self.wrapped_at, "LS", level="error", ik3="I6")
             self.place = next(p for p in self.schema.places["LE"] if p.loop is self.place.loop)
             self.count = 0
             return place

@@ -580,3 +580,39 @@ AAA_SUBSCRIBER = _words("15 35 42 43 45 47 48 49 51 52 56 57 58 60 61 62 63 71 7
 AAA_DEPENDENT = _words("15 35 42 43 45 47 48 49 51 52 56 57 58 60 61 62 63 64 65 66 67 68 71 77")
 AAA_BENEFIT = frozenset(AAA)
 """Reject reasons (data element 901) by loop; about a benefit payers send any of them."""
+
+CLAIM_STATUS_CATEGORIES: dict[str, str] = {
+    "A0": "forwarded to another entity",
+    "A1": "received",
+    "A2": "accepted into adjudication",
+    "A3": "returned: cannot be processed",
+    "A4": "not found",
+    "A5": "split",
+    "A6": "rejected: information is missing",
+    "A7": "rejected: information is invalid",
+    "A8": "rejected: information does not fit together",
+    "D0": "search found nothing",
+    "E0": "the inquiry is wrong",
+    "E1": "the payer's system is not available",
+    "E2": "the payer's system does not answer; ask again",
+    "E3": "the inquiry needs to be corrected",
+    "E4": "the payer's partner does not answer",
+    "F0": "finished",
+    "F1": "finished: paid",
+    "F2": "finished: denied",
+    "F3": "finished: revised",
+    "F3F": "finished: forwarded",
+    "F3N": "finished: not forwarded",
+    "F4": "finished: adjudicated, nothing to pay",
+    "P0": "pending",
+    "P1": "pending: in process",
+    "P2": "pending: in review",
+    "P3": "pending: the provider is asked for more",
+    "P4": "pending: the patient is asked for more",
+    "P5": "pending: payer's administrative hold",
+    "R0": "more is asked for",
+    "R1": "more is asked for about an entity",
+    "R3": "more is asked for about the claim",
+    "R4": "documents are asked for",
+}
+"""Health care claim status category (code source 507), in words of ours."""

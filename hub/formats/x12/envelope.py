@@ -130,6 +130,8 @@ class _Reader:
         self.position = 0
         """Of the segment in its interchange, from ISA = 1."""
         self.interchanges = 0
+        self.about_isa: list[Finding] = []
+        """What was found about the ISA that comes next."""
         self.sets_of_group: set[str] = set()
         """The kinds of transaction set that were compared with the open group."""
 
@@ -174,7 +176,9 @@ class _Reader:
             return
         found = replace(finding, segment=finding.segment or self.place + 1)
         self.file.findings.add(found)
-        if self.transaction is not None and finding.id != "ISA":
+        if finding.id == "ISA":
+            self.about_isa.append(found)
+        elif self.transaction is not None:
             self.transaction.findings.add(found)
 
     def take(self, segment: Segment) -> None:
@@ -215,6 +219,8 @@ class _Reader:
         self.position = 1
         self.interchanges += 1
         self.interchange = Interchange(segment, segment.delimiters)
+        self.interchange.findings.add(*self.about_isa)
+        self.about_isa.clear()
         if self.keep:
             self.file.interchanges.append(self.interchange)
 

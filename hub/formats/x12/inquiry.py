@@ -1,22 +1,22 @@
-"""Building a 270 (005010X279A1): one patient, one payer, the service types to ask for."""
+"""Building a 270 (005010X279A1): who is asked about, of which payer, for which services and days; one, or many in a batch."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from hub.errors import MessageUnusable
+from hub.formats.x12 import codes
+from hub.formats.x12.tokens import Delimiters
+from hub.formats.x12.write import DEFAULT, MOST_CONTROL, Line, Parties, clean, interchange, transaction
+
+__all__ = ["Inquiry", "PersonNamed", "build_270", "build_batch", "clean"]
 
 _RELATIONSHIP = {"spouse": "01", "child": "19", "other": "34", "dependent": "34"}
-_WITHOUT_ACCENT = str.maketrans(
-    {"Æ": "AE", "Œ": "OE", "Ø": "O", "Ł": "L", "Đ": "D", "Ð": "D", "Þ": "TH", "Ħ": "H", "Ŧ": "T", "Ŋ": "N", "ẞ": "SS"}
-)
-"""Letters that are no Latin letter with an accent, but are written as one in passports."""
-_NOT_PLAIN = re.compile(r"[^ -~]|[*:^~]")
 _SERVICE_TYPE = re.compile(r"[A-Z0-9]{1,2}")
+_CODE = "X12-270"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class PersonNamed:
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """Everything one real-time 270 says."""
+    """Everything one 270 says."""
 
     sender: str
     receiver: str
@@ -53,13 +53,29 @@ class Inquiry:
     group: str | None = None
     sender_qualifier: str = "ZZ"
     receiver_qualifier: str = "ZZ"
+    service_end: date | None = None
+    """The last day asked for; the inquiry is then about a range (RD8)."""
+    references: Sequence[tuple[str, str]] = ()
+    """Further ids of the patient: qualifier (SY, EJ, 18, 1L ...) and value."""
+    provider_given: str | None = None
+    """Given name, where the provider is a person."""
+    provider_taxonomy: str | None = None
+    """Taxonomy code, where the payer wants it (PRV)."""
+    provider_role: str = "BI"
+    """PRV01, with the taxonomy."""
+    provider_references: Sequence[tuple[str, str]] = ()
+    """Further ids of the provider: qualifier (EO, TJ, N5 ...) and value."""
+    payer_qualifier: str = "PI"
+    provider_qualifier: str = "XX"
+    repeat_types: bool = False
+    """Whether all service types stand in one EQ; else each has its own."""
+    delimiters: Delimiters = DEFAULT
 
-
-def clean(text: str | None, most: int) -> str:
-    """Capitals of the basic character set, accents taken off, no separators: what every payer's reader accepts."""
-    letters = unicodedata.normalize("NFKD", (text or "").upper().translate(_WITHOUT_ACCENT))
-    plain = _NOT_PLAIN.sub(" ", letters.encode("ascii", "ignore").decode().upper())
-    return " ".join(plain.split())[:most].rstrip()
+    @property
+    def parties(self) -> Parties:
+        return Parties(
+            self.sender, self.receiver, self.usage, self.sender_qualifier, self.receiver_qualifier, delimiters=self.delimiters
+        )
 
 
 def build_270(inquiry: Inquiry, *, control_number: int, trace: str, now: datetime) -> bytes:
@@ -69,36 +85,36 @@ def build_270(inquiry: Inquiry, *, control_number: int, trace: str, now: datetim
     answer.  Raises MessageUnusable when something a 270 cannot do without is missing.
     """
     _require(inquiry, control_number)
-    body = [
-        ["BHT", "0022", "13", clean(trace, 50), now.strftime("%Y%m%d"), now.strftime("%H%M")],
-        ["HL", "1", "", "20", "1"],
-        ["NM1", "PR", "2", clean(inquiry.payer_name, 60), "", "", "", "", "PI", clean(inquiry.payer_id, 80)],
-        ["HL", "2", "1", "21", "1"],
-        ["NM1", "1P", "2", clean(inquiry.provider_name, 60), "", "", "", "", "XX", clean(inquiry.provider_npi, 80)],
-        *_patient_loops(inquiry, trace),
-    ]
-    number = f"{control_number:09d}"
-    set_number = f"{control_number:04d}"
-    transaction = [["ST", "270", set_number, "005010X279A1"], *body]
-    transaction.append(["SE", str(len(transaction) + 1), set_number])
-    group = ["GS", "HS", clean(inquiry.sender, 15), clean(inquiry.receiver, 15), now.strftime("%Y%m%d"), now.strftime("%H%M")]
-    segments = [
-        _isa(inquiry, number, now),
-        [*group, str(control_number), "X", "005010X279A1"],
-        *transaction,
-        ["GE", "1", str(control_number)],
-        ["IEA", "1", number],
-    ]
-    return "".join(
-        "*".join(segment).rstrip("*") + "~" if segment[0] != "ISA" else "*".join(segment) + "~" for segment in segments
-    ).encode()
+    one = transaction("270", f"{control_number:04d}", _body(inquiry, trace, now))
+    return interchange(inquiry.parties, control_number=control_number, now=now, groups=[("270", [one])], code=_CODE)
+
+
+def build_batch(inquiries: Sequence[tuple[Inquiry, str]], *, control_number: int, now: datetime) -> bytes:
+    """One interchange with one group of many 270s: pairs of an inquiry and its trace, in order, numbered 0001 on in ST02.
+
+    All go from the same sender to the same receiver.  Raises MessageUnusable when one of them cannot be built, or two have the
+    same trace: an answer could not be told from the other.
+    """
+    if not inquiries:
+        raise MessageUnusable("a batch needs at least one inquiry", code=_CODE)
+    if len({inquiry.parties for inquiry, _ in inquiries}) > 1:
+        raise MessageUnusable("the inquiries of a batch must have one sender, receiver and usage", code=_CODE)
+    if len({clean(trace, 50) for _, trace in inquiries}) < len(inquiries):
+        raise MessageUnusable("each inquiry of a batch needs a trace number of its own", code=_CODE)
+    sets = []
+    for number, (inquiry, trace) in enumerate(inquiries, 1):
+        _require(inquiry, control_number)
+        sets.append(transaction("270", f"{number:04d}", _body(inquiry, trace, now)))
+    parties = inquiries[0][0].parties
+    return interchange(parties, control_number=control_number, now=now, groups=[("270", sets)], code=_CODE)
 
 
 def _require(inquiry: Inquiry, control_number: int) -> None:
-    if not 1 <= control_number <= 999_999_999:
-        raise MessageUnusable("the interchange control number must have one to nine digits", code="X12-270")
+    if not 1 <= control_number <= MOST_CONTROL:
+        raise MessageUnusable("the interchange control number must have one to nine digits", code=_CODE)
     subscriber, dependent = inquiry.subscriber, inquiry.patient
-    known = clean(inquiry.member_id, 80) or (clean(subscriber.family, 60) and subscriber.birth_date)
+    family, born = clean(subscriber.family, 60), subscriber.birth_date
+    ssn = next((clean(value, 50) for kind, value in inquiry.references if kind == "SY"), "")
     types = [clean(code, 3) for code in inquiry.service_types]
     needed = {
         "the clinic's id as the sender": clean(inquiry.sender, 15),
@@ -106,64 +122,73 @@ def _require(inquiry: Inquiry, control_number: int) -> None:
         "the usage, T or P": inquiry.usage in ("T", "P"),
         "the payer's id": clean(inquiry.payer_id, 80),
         "the clinic's NPI": clean(inquiry.provider_npi, 80),
-        "the member id, or name and birth date": known,
+        "the member id, or name and birth date": clean(inquiry.member_id, 80) or (born and (family or ssn)),
         "the dependent's name": dependent is None or clean(dependent.family, 60),
         "a service type of one or two characters": types and all(_SERVICE_TYPE.fullmatch(code) for code in types),
+        "a last day that is not before the first": inquiry.service_end is None or inquiry.service_end >= inquiry.service_date,
+        "references a 270 has": all(kind in codes.REF_MEMBER and clean(value, 50) for kind, value in inquiry.references)
+        and all(kind in codes.REF_PROVIDER and clean(value, 50) for kind, value in inquiry.provider_references),
     }
     if missing := [words for words, value in needed.items() if not value]:
-        raise MessageUnusable(f"a 270 cannot be built without {', '.join(missing)}", code="X12-270")
+        raise MessageUnusable(f"a 270 cannot be built without {', '.join(missing)}", code=_CODE)
 
 
-def _isa(inquiry: Inquiry, number: str, now: datetime) -> list[str]:
+def _body(inquiry: Inquiry, trace: str, now: datetime) -> list[Line]:
+    def plain(text: str | None, most: int) -> str:
+        return clean(text, most, inquiry.delimiters)
+
+    payer = ["NM1", "PR", "2", plain(inquiry.payer_name, 60), "", "", "", "", inquiry.payer_qualifier]
+    given = plain(inquiry.provider_given, 35)
+    provider = ["NM1", "1P", "1" if given else "2", plain(inquiry.provider_name, 60), given, "", "", ""]
+    taxonomy = plain(inquiry.provider_taxonomy, 50)
     return [
-        "ISA",
-        "00",
-        " " * 10,
-        "00",
-        " " * 10,
-        inquiry.sender_qualifier,
-        f"{clean(inquiry.sender, 15):<15}",
-        inquiry.receiver_qualifier,
-        f"{clean(inquiry.receiver, 15):<15}",
-        now.strftime("%y%m%d"),
-        now.strftime("%H%M"),
-        "^",
-        "00501",
-        number,
-        "0",
-        inquiry.usage,
-        ":",
+        ["BHT", "0022", "13", plain(trace, 50), now.strftime("%Y%m%d"), now.strftime("%H%M")],
+        ["HL", "1", "", "20", "1"],
+        [*payer, plain(inquiry.payer_id, 80)],
+        ["HL", "2", "1", "21", "1"],
+        [*provider, inquiry.provider_qualifier, plain(inquiry.provider_npi, 80)],
+        *(["REF", kind, plain(value, 50)] for kind, value in inquiry.provider_references),
+        *([["PRV", inquiry.provider_role, "PXC", taxonomy]] if taxonomy else []),
+        *_patient_loops(inquiry, trace),
     ]
 
 
-def _patient_loops(inquiry: Inquiry, trace: str) -> list[list[str]]:
-    dependent = inquiry.patient
-    ours = ["TRN", "1", clean(trace, 50), f"9{clean(inquiry.provider_npi, 9)}"]
-    subscriber = _name("IL", inquiry.subscriber, inquiry.member_id)
-    loops: list[list[str]] = [["HL", "3", "2", "22", "1" if dependent else "0"]]
+def _patient_loops(inquiry: Inquiry, trace: str) -> list[Line]:
+    dependent, separators = inquiry.patient, inquiry.delimiters
+    ours = ["TRN", "1", clean(trace, 50, separators), f"9{clean(inquiry.provider_npi, 9, separators):0<9}"]
+    subscriber = _name("IL", inquiry.subscriber, inquiry.member_id, separators)
+    references = [["REF", kind, clean(value, 50, separators)] for kind, value in inquiry.references]
+    group = clean(inquiry.group, 50, separators)
+    groups = [["REF", "6P", group]] if group else []
+    loops: list[Line] = [["HL", "3", "2", "22", "1" if dependent else "0"]]
     if dependent is None:
-        loops += [ours, subscriber, *_group(inquiry), *_demographics(inquiry.subscriber)]
+        loops += [ours, subscriber, *groups, *references, *_demographics(inquiry.subscriber)]
     else:
-        loops += [subscriber, *_group(inquiry), ["HL", "4", "3", "23", "0"], ours]
-        loops += [_name("03", dependent, None), *_demographics(dependent)]
+        known = clean(inquiry.member_id, 80, separators)
+        loops += [subscriber, *groups, *([] if known else _demographics(inquiry.subscriber))]
+        loops += [["HL", "4", "3", "23", "0"], ours]
+        loops += [_name("03", dependent, None, separators), *references, *_demographics(dependent)]
         loops.append(["INS", "N", _RELATIONSHIP.get(inquiry.relationship, "34")])
-    loops.append(["DTP", "291", "D8", inquiry.service_date.strftime("%Y%m%d")])
-    return [*loops, *(["EQ", clean(code, 2)] for code in inquiry.service_types)]
+    types = [clean(code, 2, separators) for code in inquiry.service_types]
+    asked: list[Line] = [["EQ", types]] if inquiry.repeat_types else [["EQ", code] for code in types]
+    return [*loops, _period(inquiry), *asked]
 
 
-def _name(code: str, person: PersonNamed, member_id: str | None) -> list[str]:
-    member = clean(member_id, 80)
-    names = [clean(person.family, 60), clean(person.given, 35), clean(person.middle, 25), "", clean(person.suffix, 10)]
-    return ["NM1", code, "1", *names, *(["MI", member] if member else [])]
+def _period(inquiry: Inquiry) -> Line:
+    first, last = inquiry.service_date, inquiry.service_end
+    if last is None or last == first:
+        return ["DTP", "291", "D8", first.strftime("%Y%m%d")]
+    return ["DTP", "291", "RD8", f"{first:%Y%m%d}-{last:%Y%m%d}"]
 
 
-def _demographics(person: PersonNamed) -> list[list[str]]:
+def _name(code: str, person: PersonNamed, member_id: str | None, separators: Delimiters) -> Line:
+    member = clean(member_id, 80, separators)
+    parts = ((person.family, 60), (person.given, 35), (person.middle, 25), (None, 10), (person.suffix, 10))
+    return ["NM1", code, "1", *(clean(text, most, separators) for text, most in parts), *(["MI", member] if member else [])]
+
+
+def _demographics(person: PersonNamed) -> list[Line]:
     if person.birth_date is None:
         return []
     sex = person.sex if person.sex in ("F", "M") else ""
     return [["DMG", "D8", person.birth_date.strftime("%Y%m%d"), sex]]
-
-
-def _group(inquiry: Inquiry) -> list[list[str]]:
-    group = clean(inquiry.group, 50)
-    return [["REF", "6P", group]] if group else []

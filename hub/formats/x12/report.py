@@ -8,11 +8,13 @@ from typing import Any
 from hub.formats.x12 import benefits, codes
 from hub.formats.x12.acknowledgements import ACCEPTED, read_999, read_ta1
 from hub.formats.x12.check import check
+from hub.formats.x12.claim_status import read_claims
 from hub.formats.x12.eligibility import Benefit, Eligibility, Entity, Patient, Period, Rejection, read_eligibility
 from hub.formats.x12.envelope import Group, Interchange, Transaction, read
 from hub.formats.x12.tokens import Findings
 
 ELIGIBILITY = ("270", "271")
+CLAIM_STATUS = ("276", "277")
 
 
 def describe(data: bytes) -> dict[str, Any]:
@@ -101,6 +103,8 @@ def _transaction(transaction: Transaction, findings: Findings) -> dict[str, Any]
             described["inquiries"] = [_inquiry(patient) for patient in reply.patients]
         else:
             described["coverages"] = [_coverage(patient) for patient in reply.patients]
+    elif transaction.set in CLAIM_STATUS:
+        described["claims"] = [claim.as_dict() for claim in read_claims(transaction)]
     elif transaction.set == "999":
         described["acknowledgements"] = [verdict.as_dict() for verdict in read_999(transaction)]
     return described

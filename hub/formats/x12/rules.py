@@ -24,6 +24,7 @@ class _Level:
     position: int
     kind: str
     says_child: str
+    loop: str
     has_child: bool = False
     content: set[str] = field(default_factory=set)
     """Segments that make it more than a frame for the levels below."""
@@ -49,7 +50,7 @@ class Rules:
         if id not in _WATCHED:
             return
         if id == "HL":
-            self.open_level(position, segment)
+            self.open_level(position, segment, place)
         elif id == "DTP":
             self.check_period(position, segment, 2, 3)
         elif id == "DMG":
@@ -68,7 +69,7 @@ class Rules:
 
     # The hierarchy.
 
-    def open_level(self, position: int, segment: Segment) -> None:
+    def open_level(self, position: int, segment: Segment, place: Place) -> None:
         self.numbers += 1
         number, above, kind = segment[1], segment[2], segment[3]
         if whole_number(number) != self.numbers:
@@ -81,31 +82,54 @@ class Rules:
             self.find("X12-HL", "HL02 names no level this one can stand below", position, "HL", element=2, ik4="7")
         if parent is not None:
             parent.has_child = True
-        self.level = _Level(position, kind, segment[4])
+        self.level = _Level(position, kind, segment[4], place.loop.name)
         self.levels.setdefault(number, self.level)
 
     def finish(self) -> None:
         for level in self.levels.values():
             if level.says_child == "1" and not level.has_child and level.kind in ("20", "21", "22"):
-                self.find("X12-HL", "HL04 announces levels below, but there are none", level.position, "HL", element=4, ik4="7")
+                self.find(
+                    "X12-HL",
+                    "HL04 announces levels below, but there are none",
+                    level.position,
+                    "HL",
+                    loop=level.loop,
+                    element=4,
+                    ik4="7",
+                )
             elif level.says_child == "0" and level.has_child:
-                self.find("X12-HL", "HL04 denies levels below, but there are some", level.position, "HL", element=4, ik4="7")
+                self.find(
+                    "X12-HL",
+                    "HL04 denies levels below, but there are some",
+                    level.position,
+                    "HL",
+                    loop=level.loop,
+                    element=4,
+                    ik4="7",
+                )
             if level.kind in _PERSONS:
                 self.check_person(level)
 
     def check_person(self, level: _Level) -> None:
         """The patient is asked for, or told about; a subscriber above a dependent is neither."""
         if self.set == "271" and not (level.has_child or level.content & {"EB", "AAA"}):
-            self.find("X12-RULE", "the payer says nothing about this person: no EB, no AAA", level.position, "HL", ik3="I6")
+            self.find(
+                "X12-RULE",
+                "the payer says nothing about this person: no EB, no AAA",
+                level.position,
+                "HL",
+                loop=level.loop,
+                ik3="I6",
+            )
         if self.set == "270" and not level.has_child and "EQ" not in level.content:
-            self.find("X12-RULE", "nothing is asked about this person: no EQ", level.position, "HL", ik3="I6")
+            self.find("X12-RULE", "nothing is asked about this person: no EQ", level.position, "HL", loop=level.loop, ik3="I6")
         if (
             self.set == "270"
             and level.kind == "22"
             and not (level.known_by >= {"name", "birth date"} or "id" in level.known_by)
         ):
             text = "the subscriber is named neither by member id nor by name and birth date"
-            self.find("X12-RULE", text, level.position, "HL", ik3="I6")
+            self.find("X12-RULE", text, level.position, "HL", loop=level.loop, ik3="I6")
 
     # Content.
 
