@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from hub.errors import StoreFull
+from hub.errors import Busy
 from hub.settings.model import DiskSettings
 from hub.units import size_in_words
 
@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY = 2.0
 """Seconds between looks at the disk."""
+TRY_AGAIN = 60.0
+"""Seconds that a sender is asked to wait."""
 MOST_WARN, MOST_STOP = 2 << 30, 256 << 20
 """Bytes; on a large disk the shares below would be more than anybody needs."""
 WARN_SHARE, STOP_SHARE = 10, 50
@@ -81,9 +83,9 @@ class Space:
         tell("room on the disk of the store", level=level, before=before, free=size_in_words(self.free))
 
     def check(self) -> None:
-        """Raises StoreFull when nothing more is to be taken in."""
+        """Raises Busy when nothing more is to be taken in."""
         if self.level == "stop":
-            raise StoreFull(self.text, code="STO-036")
+            raise Busy(self.text, retry_after=TRY_AGAIN, code="STO-036")
 
     @property
     def text(self) -> str:

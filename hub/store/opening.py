@@ -22,6 +22,8 @@ try:
 except ImportError:  # Windows has no flock; an exclusive file serves there
     fcntl = None  # type: ignore[assignment]
 
+MIGRATIONS = Path(__file__).parent / "migrations"
+
 
 class Sealer(Protocol):
     """What the store needs of the seal."""
@@ -146,7 +148,7 @@ def migrate(path: Path, version: str) -> None:
     from sqlalchemy import create_engine, event
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     known: Iterable[Any] = ScriptDirectory.from_config(config).walk_revisions()
     if version and version not in {script.revision for script in known}:
         raise StoreError(f"the store {path} was made by a newer hub (schema {version}); update this one", code="STO-008")
@@ -154,7 +156,8 @@ def migrate(path: Path, version: str) -> None:
 
     @event.listens_for(engine, "connect")
     def _by_hand(driver: Any, _: Any) -> None:
-        driver.isolation_level = None  # so that BEGIN below covers the schema changes too
+        driver.isolation_level = None  # so that BEGIN below covers the schema changes too: all of them, or none
+        driver.execute("PRAGMA synchronous=FULL")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
