@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from hub.errors import MessageUnusable
 from hub.formats.hl7v2.escapes import Separators, escape
+from hub.formats.hl7v2.lines import LINE_END
 from hub.formats.hl7v2.message import Hl7, opened
 from hub.message import new_id
 
@@ -50,10 +51,10 @@ def acknowledge(request: Hl7, code: str, fault: Fault | None = None, *, now: dat
     msh = request.fields_of(0)
 
     def field(number: int) -> str:
-        return msh[number - 1] if number <= len(msh) else ""
+        return _first_line(msh[number - 1]) if number <= len(msh) else ""
 
-    version = (request.get("MSH-12.1") or "2.3").strip()
-    trigger = escape(request.get("MSH-9.2") or "", separators)
+    version = (request.part(field(12), 1) or "2.3").strip()
+    trigger = escape(request.part(field(9), 2), separators)
     c = separators.component
     kind = "ACK" if not trigger else f"ACK{c}{trigger}" + (f"{c}ACK" if _at_least(version, "2.5") else "")
     header = ["MSH", field(2), field(5), field(6), field(3), field(4)]
@@ -67,6 +68,11 @@ def acknowledge(request: Hl7, code: str, fault: Fault | None = None, *, now: dat
     if fault:
         lines.append(_err(fault, version, separators))
     return ("\r".join(lines) + "\r").encode(request.encoding, errors="replace")
+
+
+def _first_line(field: str) -> str:
+    """A field without what was broken onto further lines: echoed, that would break the acknowledgement over lines too."""
+    return LINE_END.split(field, maxsplit=1)[0] if "\r" in field or "\n" in field else field
 
 
 def _timestamp(now: datetime | None) -> str:

@@ -122,3 +122,27 @@ def writes_back(text: str, encoding: str, raw: bytes) -> bool:
         return text.encode(encoding) == raw
     except UnicodeError:
         return False
+
+
+def spliced(raw: bytes, encoding: str, start: int, stop: int, text: str) -> bytes | None:
+    """The bytes with other characters from `start` to `stop`, counted in characters; what is around them keeps its bytes.
+
+    None where that cannot be: the charset has states, and what follows depends on what was before.
+    """
+    decoder, count = codecs.getincrementaldecoder(encoding)(), 0
+    first, last = 0 if start == 0 else len(raw), len(raw)
+    for at in range(len(raw)):
+        found = len(decoder.decode(raw[at : at + 1]))
+        if not found:
+            continue
+        count += found
+        if count == start:
+            first = at + 1
+        elif count == stop + 1:
+            last = at
+            break
+    if start == stop:
+        first = last  # behind what only changes the state
+    made = raw[:first] + text.encode(encoding) + raw[last:]
+    before = raw.decode(encoding)
+    return made if _decoded(made, encoding) == before[:start] + text + before[stop:] else None

@@ -149,7 +149,8 @@ def separators_of(field: str, encoding_characters: str) -> Separators:
 
 def is_segment(line: str, separator: str) -> bool:
     """True when a line begins a segment; otherwise it belongs to the value before it."""
-    return line[:1].isalpha() and line[:3].isalnum() and len(line) >= 3 and (len(line) == 3 or line[3] == separator)
+    name = line[:3]
+    return len(name) == 3 and name.isascii() and name[0].isalpha() and name.isalnum() and line[3:4] in ("", separator)
 
 
 def _lines(text: str) -> list[tuple[str, str]]:
@@ -182,5 +183,5 @@ def _split_segments(text: str, separator: str) -> list[tuple[str, str]]:
 def _bytes_of(segments: list[tuple[str, str]], body: bytes) -> list[bytes | None]:
     """The bytes of every segment: charsets have no way of their own with line ends, so lines are found in bytes."""
     lines = _LINE.finditer(body)
-    counts = (max(1, len(LINE_END.findall(text + end))) for text, end in segments)
+    counts = (len(LINE_END.findall(text + end)) + (not end) for text, end in segments)
     return [b"".join(line[0] for line in islice(lines, count)) for count in counts]

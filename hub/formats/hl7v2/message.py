@@ -303,13 +303,24 @@ class Hl7:
             raise MessageUnusable(f"{path.segment}-{path.field} holds the separators and cannot be set")
         place, number = found[path.occurrence - 1], path.field - header
         fields = list(self.fields_of(place))
-        if number >= len(fields):
-            fields += [""] * (number + 1 - len(fields))
-        fields[number] = text if whole else self._with_part(fields[number], path, text, written)
+        missing = number + 1 - len(fields)
+        if missing > 0:
+            fields += [""] * missing
+        old, new = fields[number], text if whole else self._with_part(fields[number], path, text, written)
+        if self._raws is not None:
+            self._splice(place, len(self.separators.field.join(fields[:number])) + 1, old, new, missing)
+        fields[number] = new
         self._fields[place] = fields
         self._texts[place] = self.separators.field.join(fields)
-        if self._raws is not None:
-            self._raws[place] = None
+
+    def _splice(self, place: int, start: int, old: str, new: str, missing: int) -> None:
+        """Changes the kept bytes of a segment where a field stands, or (so many are missing) behind its end."""
+        assert self._raws is not None  # noqa: S101 - the caller looked
+        if (raw := self._raws[place]) is None:
+            return
+        if missing > 0:
+            start, new = len(self._texts[place]), self.separators.field * missing + new
+        self._raws[place] = charsets.spliced(raw, self.encoding, start, start + len(old), new)
 
     def _repetition(self, repetitions: list[str], path: paths.Path, written: str) -> int:
         """Which repetition a path means, counted from 0."""
