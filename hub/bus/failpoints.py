@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ MUTANTS = {
     "dedupe_off": "routes what a sender sends again",
     "synchronous_off": "commits without waiting for the disk",
     "writer_swallows_errors": "calls a commit that failed a success",
+    "unbounded_queue": "takes in whatever comes, however slow the disk is",
     "marks_not_awaited": "goes on with a lane before the outcome of its last message is on disk",
 }
 STAGES = {
@@ -95,6 +97,8 @@ def break_on_purpose(core: Core, points: frozenset[str]) -> None:
         writer.connection = _Watched(writer.connection)
     if points & {"dedupe_off", "writer_swallows_errors"}:
         core.journal._writer = _BrokenWriter(writer, points)  # type: ignore[assignment]  # noqa: SLF001 - nobody else may replace it
+    if "unbounded_queue" in points:
+        core.admission.most_bytes = core.admission.most_messages = sys.maxsize
     if "marks_not_awaited" in points:
         core.journal.commit = _not_waiting(core.journal)  # type: ignore[method-assign]
 

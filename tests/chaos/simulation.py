@@ -29,6 +29,7 @@ from hub.bus.failures import Follower
 from hub.bus.flow import FlowTarget
 from hub.bus.lanes import Item, Lanes
 from hub.bus.outgoing import OutgoingTarget
+from hub.bus.signals import Signals
 from hub.bus.target import Target
 from hub.connector import DestinationConfig, Retry
 from hub.errors import ConnectionDown, DoubtfulSend, MessageRejected, MessageUnusable, NotFound, StoreFull
@@ -474,7 +475,7 @@ class World:
             clinic=SimpleNamespace(registry=SimpleNamespace(tell=lambda *_, **__: None), settings=settings),
             journal=self.journal, reader=reader, bodies=Bodies(self.disk), filing=Filing(),
             router=SimpleNamespace(wanted=lambda *_: []), surroundings=SimpleNamespace(settings=settings),
-            write_of=lambda *_: Write(),
+            write_of=lambda *_: Write(), signals=Signals(), spans=None,
         )  # fmt: skip
         follower = Follower(core)
         flow: Any = SimulatedFlow(self)
@@ -554,11 +555,10 @@ class World:
 
     async def run(self) -> None:
         story = self.story
-        numbers, by_key = 0, defaultdict(list)
-        for _ in range(story.messages):
-            numbers += 1
+        by_key = defaultdict(list)
+        for number in range(1, story.messages + 1):
             key = self.chance.randrange(story.keys)
-            body = f"{key}:{numbers}".encode()
+            body = f"{key}:{number}".encode()
             self.lanes_of[body] = {f"k{key}"}
             by_key[key].append(body)
             if self.chance.random() < story.poisoned:
@@ -581,7 +581,7 @@ class World:
         await self.kill()
 
     def _some_are_merges(self, by_key: dict[int, list[bytes]]) -> None:
-        """A merge of two charts has both lanes, and nothing of either is sent by another sender meanwhile: one key sends all."""
+        """A merge has the lanes of both charts; one sender sends everything then, so that there is one order."""
         if self.story.merges and self.story.keys > 1:
             everything = sorted((body for bodies in by_key.values() for body in bodies), key=_number)
             by_key.clear()
@@ -642,7 +642,7 @@ class World:
 
 
 def tell(seed: int, story: Story | None = None, *, broken: str = "") -> World:
-    """Plays one story, with a hub that is broken in a way of hub.bus.failpoints or whole; raises AssertionError with the seed."""
+    """Plays one story, with a whole hub or one that is broken in a way of hub.bus.failpoints; AssertionError names the seed."""
     random.seed(seed)
     with virtual_time() as (loop, clock):
         world = World.__new__(World)

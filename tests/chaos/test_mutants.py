@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from connectors.simulators.ehr import EhrClient
+from hub.bus.admission import MOST_BYTES
 from hub.bus.failpoints import MUTANTS
 from hub.bus.hub import Hub
+from hub.bus.inbound import Inbound
 from hub.clinic import load_clinic
+from hub.message import Message
 from tests.chaos.nursery import Nursery
 from tests.chaos.rig import Rig
 from tests.hub.bus.probe import disk_is_full, long_adt, rows, there_is_space_again
@@ -46,7 +50,7 @@ async def kills_inside_commits(folder: Path, nursery: Nursery, mutant: str) -> o
             await rig.start(failpoints=together(f"kill@in_commit:{number}", mutant))
             await rig.killed()
         await rig.start()
-        return (await rig.settle(timeout=3)).wrong
+        return (await rig.settle(timeout=1 if mutant else 30)).wrong
 
 
 @finds("dedupe_off")
@@ -124,6 +128,24 @@ async def a_full_disk(folder: Path, nursery: Nursery, mutant: str) -> object:
                 await settled(hub, timeout=2)
     kept = {id for (id,) in rows(folder / "var" / "hub.db", "SELECT control_id FROM message")}
     return [id for id in acknowledged if id not in kept]
+
+
+@finds("unbounded_queue")
+async def a_disk_that_stands_still_while_messages_pour_in(folder: Path, nursery: Nursery, mutant: str) -> object:
+    """Another program has the store for itself; meanwhile come 20 MB more than there is room for."""
+    bodies = [long_adt(f"M{number}", size=240_000) for number in range(350)]
+    with environment(CLINIC_HUB_FAILPOINTS=mutant):
+        async with running_hub(clinic_folder(folder, CLINIC)) as hub:
+            deliver = Inbound(hub.clinic.settings.connections["ehr"], hub.core, hub.follower.outcomes)
+            other = sqlite3.connect(hub.core.store.path, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            coming = [asyncio.create_task(deliver([Message(body, "hl7v2")])) for body in bodies]
+            await asyncio.sleep(0.5)
+            inside = hub.core.admission.bytes
+            other.close()
+            await asyncio.gather(*coming)
+            await settled(hub)
+    return [] if inside <= MOST_BYTES else [f"{inside} bytes of bodies wait in memory"]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
