@@ -29,7 +29,10 @@ CODES: dict[str, tuple[str, str]] = {
     "CFG-008": ("The clinic file is empty.", "`hub init DIR` writes one to start from."),
     "CFG-010": ("A part every clinic file needs is missing.", "Add it as shown under `expected`."),
     "CFG-011": ("A part of the clinic file has the wrong shape.", "Compare with config/clinic.yaml, the commented example."),
-    "CFG-012": ("`store` is no address the hub knows.", "Write sqlite:///PATH; the path is relative to the clinic file."),
+    "CFG-012": (
+        "`store` is no address the hub knows.",
+        "Write sqlite:///PATH, relative to the clinic file, or postgresql://USER@HOST/DATABASE.",
+    ),
     "CFG-013": ("A connection has no `kind`.", "Name the connector; `hub plugins` lists what there is."),
     "CFG-014": ("There is no such connector.", "Check the spelling; `hub plugins` lists what is installed."),
     "CFG-015": ("A connection names a site that does not exist.", "Add it under `sites`, or correct the name."),
@@ -247,6 +250,15 @@ CODES: dict[str, tuple[str, str]] = {
     "STO-010": ("Something cannot be kept in the store.", "This is a mistake in a plugin; report it."),
     "STO-011": ("There is no store yet.", "`hub run` makes it."),
     "STO-012": ("The hub has stopped.", "Start it again; what was not acknowledged is sent again by its sender."),
+    "STO-013": ("The PostgreSQL server does not keep promises.", "The text says which setting; ask who runs the server."),
+    "STO-014": (
+        "The folder of large bodies is not the one of this store.",
+        "All hubs of a database need the same folder: share it, and name it as `files` in the clinic file.",
+    ),
+    "STO-015": (
+        "Another hub has taken over from this one.",
+        "It was silent for longer than its lease; it begins again by itself. If that happens often, raise `lease`.",
+    ),
     "STO-030": ("A backup of this name is there already.", "Name another file: a backup never replaces one."),
     "STO-031": (
         "A backup cannot be written or unpacked.",

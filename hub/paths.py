@@ -6,14 +6,34 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 DEFAULT_STORE = "sqlite:///var/hub.db"
+POSTGRES = "postgresql://"
 LONGEST_SOCKET_PATH = 100
 """Characters of a Unix socket's path that all systems take."""
 
 
+def is_postgres(url: str) -> bool:
+    return url.startswith((POSTGRES, "postgres://"))
+
+
+def has_password(url: str) -> bool:
+    """True when the address of a database tells its password."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.password) or "password" in parse_qs(parts.query)
+    except ValueError:
+        return True
+
+
 def store_file(url: str, folder: Path) -> Path:
-    """The file of `sqlite:///relative` or `sqlite:////absolute`, by its one true name: links are followed."""
+    """The file of `sqlite:///relative` or `sqlite:////absolute`, by its one true name: links are followed.
+
+    On PostgreSQL the name beside which a hub keeps what belongs to this machine: control socket, lock.
+    """
+    if is_postgres(url):
+        return (folder / "var" / "postgresql").resolve()
     return (folder / url.removeprefix("sqlite:///")).resolve()
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.postgres import Server, execute, running_server
 from tests.support import SAMPLES
 
 LONG = bool(os.environ.get("CLINIC_HUB_LONG"))
@@ -52,3 +56,31 @@ def samples() -> Path:
     if not SAMPLES.is_dir():
         pytest.skip(f"the public samples are not on this machine ({SAMPLES})")
     return SAMPLES
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A real server, for all tests of this process."""
+    with running_server() as server:
+        server.database("template")
+        asyncio.run(prepare(server.url("template")))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def fresh_database(postgres_server: Server) -> Callable[[], str]:
+    """Makes databases that have the tables and nothing else; returns their addresses."""
+    numbers = count(1)
+
+    def make() -> str:
+        name = f"store{next(numbers)}"
+        execute(postgres_server.url("postgres"), f'CREATE DATABASE "{name}" TEMPLATE template')
+        return postgres_server.url(name)
+
+    return make
+
+
+async def prepare(url: str) -> None:
+    from hub.store.postgres_opening import migrate
+
+    await migrate(url, "")

@@ -29,9 +29,11 @@ CLINIC = """
 organisation: {name: Test Clinic, npi: "1234567893"}
 sites:
   main: {timezone: America/Chicago}
-store: sqlite:///var/hub.db
+store: {store}
 log: {level: error}
 """
+STORE = ["sqlite:///var/hub.db"]
+"""The store of the clinics that are written now: the last one."""
 
 
 def clinic_folder(folder: Path, text: str, *, payers: str | None = None, head: str = CLINIC) -> Path:
@@ -41,7 +43,7 @@ def clinic_folder(folder: Path, text: str, *, payers: str | None = None, head: s
         (folder / "payers.csv").write_text(payers, encoding="utf-8")
         head += "payers: payers.csv\n"
     file = folder / "clinic.yaml"
-    file.write_text(head + text, encoding="utf-8")
+    file.write_text(head.replace("{store}", STORE[-1]) + text, encoding="utf-8")
     if not (folder / "hub.key").exists():
         write_key(folder / "hub.key", new_key())
     return file

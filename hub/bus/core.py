@@ -22,7 +22,7 @@ from hub.clinic import Clinic
 from hub.message import new_id
 from hub.security.seal import Seal, read_key
 from hub.step import ChangeSet
-from hub.store.opening import Store, open_store
+from hub.store.opening import AnyStore, open_any_store
 from hub.store.outdated import Outdated
 from hub.store.reader import Reader
 from hub.store.rows import DueRow, Write
@@ -35,7 +35,7 @@ class Core:
 
     clinic: Clinic
     seal: Seal
-    store: Store
+    store: AnyStore
     journal: Journal
     bodies: Bodies
     filing: Filing
@@ -85,11 +85,11 @@ class Core:
         await self.store.close()
 
 
-def open_core(clinic: Clinic, *, key: bytes | None = None) -> Core:
+async def open_core(clinic: Clinic, *, key: bytes | None = None) -> Core:
     """Opens the store of a clinic; raises ConfigError (no key), Refused (in use) or StoreError."""
     settings = clinic.settings
     seal = Seal(key if key is not None else read_key(settings.key))
-    store = open_store(settings.store, settings.folder, seal)
+    store = await open_any_store(settings.store, settings.folder, seal, settings.files)
     journal = Journal(store.writer)
     records = StoredRecords(store.reader, seal)
     numbers = StoredNumbers(journal, store.reader)

@@ -96,7 +96,7 @@ def break_on_purpose(core: Core, points: frozenset[str]) -> None:
     if _left.keys() & {"in_commit", "committed"}:
         writer.connection = _Watched(writer.connection)
     if points & {"dedupe_off", "writer_swallows_errors"}:
-        core.journal._writer = _BrokenWriter(writer, points)  # type: ignore[assignment]  # noqa: SLF001 - nobody else may replace it
+        core.journal.engine.writer = _BrokenWriter(writer, points)  # type: ignore[attr-defined]
     if "unbounded_queue" in points:
         core.admission.most_bytes = core.admission.most_messages = sys.maxsize
     if "marks_not_awaited" in points:

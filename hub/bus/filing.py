@@ -60,10 +60,11 @@ class Filing:
 
 
 def _writable(keys: Keys) -> Keys:
-    """Charsets can make half characters, which no store takes."""
+    """Charsets can make half characters, and senders NULs, which not every store takes."""
 
     def whole(values: Sequence[str]) -> Sequence[str]:
-        return values if all(value.isascii() for value in values) else [whole_characters(value) for value in values]
+        good = all(value.isascii() and "\0" not in value for value in values)
+        return values if good else [whole_characters(value) for value in values]
 
     return Keys(
         whole_characters(keys.type),

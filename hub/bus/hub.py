@@ -79,7 +79,7 @@ class Hub:
         if points:
             log.warning("this hub is broken on purpose", failpoints=sorted(points))
         self.failed = asyncio.get_running_loop().create_future()
-        self.core = open_core(self.clinic, key=self._key)
+        self.core = await open_core(self.clinic, key=self._key)
         if points:
             failpoints.break_on_purpose(self.core, points)
         try:

@@ -71,15 +71,12 @@ def _homeless_work(clinic: Any) -> list[Any]:
 
     from hub.bus.hub import homeless
     from hub.errors import Problem
-    from hub.paths import store_file
-    from hub.store.reader import Reader
-
-    path = store_file(clinic.settings.store, clinic.settings.folder)
-    if not path.exists():
-        return []
+    from hub.store.opening import open_any_reader
 
     async def open_targets() -> list[tuple[str, str, str, int]]:
-        reader = Reader(path, threads=1)
+        reader = open_any_reader(clinic.settings.store, clinic.settings.folder)
+        if reader is None:
+            return []
         try:
             return await reader.open_targets()
         finally:

@@ -28,13 +28,15 @@ def control_socket_of(file: Path) -> Path | None:
 
     Read without plugins and checks, so that asking a running hub is quick.
     """
-    from hub.paths import DEFAULT_STORE, control_socket, store_file
+    from hub.paths import DEFAULT_STORE, POSTGRES, control_socket, store_file
     from hub.yaml_text import load_file
 
     data = load_file(file).data
     if not isinstance(data, dict):
         return None
-    return control_socket(store_file(str(data.get("store") or DEFAULT_STORE), file.resolve().parent))
+    store = data.get("store") or DEFAULT_STORE
+    url = store if isinstance(store, str) else POSTGRES  # only an address with a password is looked up elsewhere
+    return control_socket(store_file(url, file.resolve().parent))
 
 
 _NOBODY = object()
@@ -66,12 +68,12 @@ def _ask_running(path: Path, operation: str, params: dict[str, Any]) -> Any:
 async def _ask_at_rest(clinic: Any, operation: str, params: dict[str, Any]) -> Any:
     from hub.bus.core import open_core
     from hub.bus.operations import Operations
-    from hub.paths import store_file
+    from hub.paths import is_postgres, store_file
 
     path = store_file(clinic.settings.store, clinic.settings.folder)
-    if not path.exists():
+    if not is_postgres(clinic.settings.store) and not path.exists():
         raise Unreachable(f"there is no store at {path} yet; `hub run` makes it", code="STO-011")
-    core = open_core(clinic)
+    core = await open_core(clinic)
     try:
         return await Operations(core).run(operation, params, actor())
     finally:

@@ -14,11 +14,14 @@ from pydantic import BaseModel, SecretStr
 from hub.catalogue import Catalogue
 from hub.connector import Source
 from hub.errors import ConfigError, Problem, Problems
-from hub.paths import DEFAULT_STORE
+from hub.paths import DEFAULT_STORE, POSTGRES, has_password, is_postgres
 from hub.records import Organisation
 from hub.settings import secrets
 from hub.settings.merge import Layered, layer, merge
 from hub.settings.model import (
+    DEFAULT_LEASE,
+    LONGEST_LEASE,
+    SHORTEST_LEASE,
     ConnectionSettings,
     DiskSettings,
     FlowSettings,
@@ -34,14 +37,15 @@ from hub.settings.payers import read_payers
 from hub.settings.profiles import Profiles
 from hub.settings.values import Values, did_you_mean
 from hub.step import Site
+from hub.units import parse_duration
 from hub.when import HEADERS, When, conditions_of, is_path, parse_when
 from hub.yaml_text import Document, Key, load_file
 
 TOP = (
-    "organisation", "sites", "payers", "store", "key", "retention", "disk", "connections", "flows", "mappings", "vendors",
-    "disable", "log",
+    "organisation", "sites", "payers", "store", "files", "lease", "key", "retention", "disk", "connections", "flows",
+    "mappings", "vendors", "disable", "log",
 )  # fmt: skip
-STORES = ("sqlite:///",)
+STORES = ("sqlite:///", POSTGRES, "postgres://")
 FLOW_FIELDS = ("from", "when", "steps")
 
 
@@ -129,6 +133,8 @@ class _Loader:
             sites=self.sites(),
             payers=self.payers(),
             store=self.store(),
+            files=self.files(),
+            lease=self.lease(),
             key=self.key(),
             log=self.part(LogSettings, ("log",), self.data.get("log") or {}) or LogSettings(),
             retention=self.part(RetentionSettings, ("retention",), self.data.get("retention") or {}) or RetentionSettings(),
@@ -213,11 +219,57 @@ class _Loader:
         return read_payers(file, self.problems)
 
     def store(self) -> str:
-        given = self.data.get("store") or DEFAULT_STORE
+        given: Any = self.data.get("store") or DEFAULT_STORE
+        if secrets.is_reference(given):
+            return self.store_looked_up(given)
         if not isinstance(given, str) or not given.startswith(STORES):
             self.report("CFG-012", ("store",), "`store` is no address the hub knows", expected=DEFAULT_STORE)
             return DEFAULT_STORE
+        if has_password(given):
+            self.values.keep_out_of_reports(given)
+            self.report(
+                "CFG-051",
+                ("store",),
+                "the password of the database is written into the file",
+                expected="store: {$env: NAME}, or an address without a password and a ~/.pgpass",
+                help="take it out, change it, and refer to it",
+            )
         return given
+
+    def store_looked_up(self, reference: dict[str, Any]) -> str:
+        """An address that is looked up elsewhere, because a password is in it."""
+        found, reason = secrets.resolve(reference, self.folder, self.catalogue.find_secret)
+        if found is None:
+            level = "error" if self.values.strict_secrets or reason.startswith("'") else "warning"
+            self.report("CFG-050", ("store",), reason, level=level)
+        elif not is_postgres(found):
+            self.report("CFG-012", ("store",), "what `store` refers to is no address of PostgreSQL", expected=f"{POSTGRES}...")
+        else:
+            return found
+        return POSTGRES
+
+    def files(self) -> Path | None:
+        given = self.data.get("files")
+        if given is None:
+            return None
+        if not isinstance(given, str) or not given:
+            self.report("CFG-011", ("files",), "`files` is the name of a folder")
+            return None
+        return self.folder / given
+
+    def lease(self) -> float:
+        given = self.data.get("lease")
+        if given is None:
+            return DEFAULT_LEASE
+        try:
+            seconds = parse_duration(str(given))
+        except ValueError:
+            seconds = 0.0
+        if not SHORTEST_LEASE <= seconds <= LONGEST_LEASE:
+            text = "`lease` is how long a hub may be silent before another one takes over"
+            self.report("CFG-011", ("lease",), text, expected=f"{SHORTEST_LEASE:g}s to {LONGEST_LEASE:g}s, such as 10s")
+            return DEFAULT_LEASE
+        return seconds
 
     def part(self, model: type[Any], key: Key, data: Any) -> Any:
         """One typed part of the clinic file; None when something is wrong with it."""

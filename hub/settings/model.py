@@ -18,6 +18,10 @@ from hub.step import AnyStep, Site, StepConfig
 from hub.units import YEAR, Duration, Size
 from hub.when import When
 
+DEFAULT_LEASE = 10.0
+SHORTEST_LEASE, LONGEST_LEASE = 1.0, 600.0
+"""Seconds."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True, frozen=True)
@@ -183,6 +187,10 @@ class Settings:
     sites: dict[str, Site]
     payers: list[Payer]
     store: str
+    files: Path | None
+    """Folder of bodies over 256 KB, where it is not beside the store."""
+    lease: float
+    """Seconds a hub may be silent before another one on the same database takes over."""
     key: Path
     log: LogSettings
     retention: RetentionSettings = field(default_factory=RetentionSettings)

@@ -80,6 +80,10 @@ class Values:
                 if isinstance(kind, type) and issubclass(kind, BaseModel):
                     self._refuse_literal_secrets(kind, layered, (*key, name), value, where)
 
+    def keep_out_of_reports(self, literal: str) -> None:
+        """A secret stands in the file: no line is shown with it."""
+        self._literals.add(literal)
+
     def without_literals(self, problems: Iterable[Problem]) -> list[Problem]:
         """Problems as they may be shown: what was found to be a secret is dotted out in every line."""
         return [replace(problem, source=self._dotted(problem.source)) for problem in problems]

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from hub.errors import Refused, StoreError
-from hub.paths import store_file
-from hub.store.reader import Reader
+from hub.paths import is_postgres, store_file
+from hub.store.postgres import PostgresWriter
+from hub.store.reader import Reader, SqliteReader
 from hub.store.schema import HEAD
 from hub.store.sqlite import SqliteWriter, connect
 
@@ -66,21 +67,59 @@ class StoreLock:
             self._handle = None
 
 
-class Store:
+class AnyStore(Protocol):
     """An open store: the writer's side and the readers' side."""
 
-    def __init__(self, path: Path, lock: StoreLock, writer: SqliteWriter, reader: Reader, files: Path) -> None:
+    @property
+    def path(self) -> Path:
+        """The file of the store; on PostgreSQL a name beside which this hub keeps what is its own."""
+        ...
+
+    @property
+    def writer(self) -> SqliteWriter | PostgresWriter: ...
+    @property
+    def reader(self) -> Reader: ...
+    @property
+    def files(self) -> Path:
+        """Folder of bodies over 256 KB."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Store:
+    """An open store on SQLite."""
+
+    def __init__(self, path: Path, lock: StoreLock, writer: SqliteWriter, reader: SqliteReader, files: Path) -> None:
         self.path = path
         self.lock = lock
         self.writer = writer
         self.reader = reader
         self.files = files
-        """Folder of bodies over 256 KB."""
 
     async def close(self) -> None:
         await self.reader.close()
         self.writer.close()
         self.lock.release()
+
+
+async def open_any_store(url: str, folder: Path, seal: Sealer, files: Path | None = None) -> AnyStore:
+    """The store at an address; raises what `open_store` raises."""
+    if not is_postgres(url):
+        return open_store(url, folder, seal)
+    from hub.store.postgres_opening import open_postgres  # SQLite needs nothing of it
+
+    return await open_postgres(url, folder, seal, files)
+
+
+def open_any_reader(url: str, folder: Path) -> Reader | None:
+    """A reader of a store at rest; None when there is no store yet."""
+    if is_postgres(url):
+        from hub.store.postgres_reader import PostgresReader
+
+        return PostgresReader(url, 1)
+    path = store_file(url, folder)
+    return SqliteReader(path, 1) if path.exists() else None
 
 
 def open_store(url: str, folder: Path, seal: Sealer, *, readers: int = 4) -> Store:
@@ -101,7 +140,7 @@ def open_store(url: str, folder: Path, seal: Sealer, *, readers: int = 4) -> Sto
         _prepare(path, seal)
         files = path.with_name(path.name + ".files")
         files.mkdir(mode=0o700, exist_ok=True)
-        return Store(path, lock, SqliteWriter(path), Reader(path, readers), files)
+        return Store(path, lock, SqliteWriter(path), SqliteReader(path, readers), files)
     except (sqlite3.Error, SQLAlchemyError) as error:
         lock.release()
         reason = getattr(error, "orig", None) or error
@@ -140,18 +179,25 @@ def schema_version(connection: sqlite3.Connection) -> str:
     return row[0] if row else ""
 
 
-def migrate(path: Path, version: str) -> None:
-    """Brings a store to the schema of this program; raises StoreError when it is from a newer one."""
-    from alembic import command  # takes a quarter of a second to import, needed once in the life of a store
+def migrations(version: str, store: str) -> Any:
+    """What Alembic needs to know; raises StoreError when a store is from a newer hub."""
     from alembic.config import Config
     from alembic.script import ScriptDirectory
-    from sqlalchemy import create_engine, event
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     known: Iterable[Any] = ScriptDirectory.from_config(config).walk_revisions()
     if version and version not in {script.revision for script in known}:
-        raise StoreError(f"the store {path} was made by a newer hub (schema {version}); update this one", code="STO-008")
+        raise StoreError(f"the store {store} was made by a newer hub (schema {version}); update this one", code="STO-008")
+    return config
+
+
+def migrate(path: Path, version: str) -> None:
+    """Brings a store to the schema of this program; raises StoreError when it is from a newer one."""
+    from alembic import command  # takes a quarter of a second to import, needed once in the life of a store
+    from sqlalchemy import create_engine, event
+
+    config = migrations(version, str(path))
     engine = create_engine(f"sqlite:///{path}")
 
     @event.listens_for(engine, "connect")

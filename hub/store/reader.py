@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -76,30 +77,15 @@ class Backlog:
     held: int
 
 
-class Reader:
-    """Runs queries in threads, so that a slow disk never stops the event loop."""
+class Reader(ABC):
+    """Every query; how it reaches the database is for each store to say."""
 
-    def __init__(self, path: Path, threads: int = 4) -> None:
-        self._engine = create_engine(f"sqlite:///{path}", pool_size=threads, max_overflow=0)
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="reader")
-
-        @event.listens_for(self._engine, "connect")
-        def _read_only(driver: Any, _: Any) -> None:
-            driver.execute("PRAGMA query_only=ON")
-            driver.execute("PRAGMA busy_timeout=5000")
-
-    async def close(self) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        self._engine.dispose()
-
+    @abstractmethod
     async def run(self, query: Callable[[Connection], T]) -> T:
-        """Runs a function of a connection in a reader's thread."""
+        """Runs a function of a connection that cannot write."""
 
-        def work_in_thread() -> T:
-            with self._engine.connect() as connection:
-                return query(connection)
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work_in_thread)
+    @abstractmethod
+    async def close(self) -> None: ...
 
     async def rows(self, query: Select[Any]) -> list[Row[Any]]:
         return await self.run(lambda connection: list(connection.execute(query)))
@@ -284,6 +270,30 @@ class Reader:
 
     async def audit_rows(self, limit: int = 1_000_000) -> list[Row[Any]]:
         return await self.rows(select(audit).order_by(audit.c.seq).limit(limit))
+
+
+class SqliteReader(Reader):
+    """Runs queries in threads, so that a slow disk never stops the event loop."""
+
+    def __init__(self, path: Path, threads: int = 4) -> None:
+        self._engine = create_engine(f"sqlite:///{path}", pool_size=threads, max_overflow=0)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+
+        @event.listens_for(self._engine, "connect")
+        def _read_only(driver: Any, _: Any) -> None:
+            driver.execute("PRAGMA query_only=ON")
+            driver.execute("PRAGMA busy_timeout=5000")
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._engine.dispose()
+
+    async def run(self, query: Callable[[Connection], T]) -> T:
+        def work_in_thread() -> T:
+            with self._engine.connect() as connection:
+                return query(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work_in_thread)
 
 
 def state_of(own: str | None, works: Sequence[Row[Any]]) -> str:

@@ -266,6 +266,19 @@ class Write:
     """Set by the writer when this set alone failed."""
 
     @property
+    def alone(self) -> bool:
+        """True when it changes rows that it does not name."""
+        return self.rare is not None or self.removal is not None
+
+    @property
+    def more(self) -> bool:
+        """True when it has more than messages, works and marks: the hot path asks once."""
+        return bool(
+            self.answered or self.attempts or self.notes or self.keys or self.records or self.due or self.audit
+            or self.counters or self.unseen or self.data_keys
+        )  # fmt: skip
+
+    @property
     def guarded(self) -> bool:
         """True when it can fail on its own: it then gets a savepoint."""
         return bool(self.records or self.reads or any(row.fired for row in self.due))

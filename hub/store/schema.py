@@ -16,25 +16,28 @@ ERASABLE = "keep > 0 AND body IS NOT NULL"
 
 metadata = MetaData()
 
+WORD = String().with_variant(String(collation="C"), "postgresql")
+"""Compared byte by byte by both databases: what begins with a prefix is a range in whatever language PostgreSQL speaks."""
+
 message = Table(
     "message",
     metadata,
     Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("id", String, nullable=False),
+    Column("id", WORD, nullable=False),
     Column("at", BigInteger, nullable=False),
-    Column("connection", String, nullable=False),
-    Column("direction", String, nullable=False),  # in, out, own (made by the hub: due work, failures)
-    Column("format", String, nullable=False),
-    Column("type", String, nullable=False),
-    Column("control_id", String, nullable=False),
-    Column("parent", String),
+    Column("connection", WORD, nullable=False),
+    Column("direction", WORD, nullable=False),  # in, out, own (made by the hub: due work, failures)
+    Column("format", WORD, nullable=False),
+    Column("type", WORD, nullable=False),
+    Column("control_id", WORD, nullable=False),
+    Column("parent", WORD),
     Column("generation", Integer, nullable=False),
-    Column("state", String),  # of messages without work: refused, skipped
+    Column("state", WORD),  # of messages without work: refused, skipped
     Column("reason", Text),
-    Column("flag", String),
+    Column("flag", WORD),
     Column("size", BigInteger, nullable=False),
     Column("digest", LargeBinary, nullable=False),
-    Column("file", String),  # bodies over 256 KB
+    Column("file", WORD),  # bodies over 256 KB
     Column("keep", Integer, nullable=False),  # how long the body stays: 0 full, 1 until delivered, 2 until its end
     Column("body", LargeBinary),
     Index("message_id", "id", unique=True),
@@ -50,8 +53,8 @@ message = Table(
 message_key = Table(
     "message_key",
     metadata,
-    Column("kind", String, primary_key=True),
-    Column("value", String, primary_key=True),
+    Column("kind", WORD, primary_key=True),
+    Column("value", WORD, primary_key=True),
     Column("seq", BigInteger, primary_key=True),
     Index("message_key_seq", "seq"),
     sqlite_with_rowid=False,
@@ -67,21 +70,22 @@ work = Table(
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("seq", BigInteger, nullable=False),  # of its message
-    Column("target", String, nullable=False),  # flow:NAME or to:NAME
-    Column("lane", String, nullable=False),
-    Column("also", String),  # further lanes a merge holds, separated by blanks
+    Column("target", WORD, nullable=False),  # flow:NAME or to:NAME
+    Column("lane", WORD, nullable=False),
+    Column("also", WORD),  # further lanes a merge holds, separated by blanks
     Column("generation", Integer, nullable=False),
     Column("again", Integer, nullable=False),  # 1: a person asked for it after its turn; it gives way to fresh work
-    Column("state", String, nullable=False),
+    Column("state", WORD, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("next_at", BigInteger, nullable=False),
-    Column("step", String, nullable=False),  # where a flow goes on; empty: at its beginning
+    Column("step", WORD, nullable=False),  # where a flow goes on; empty: at its beginning
     Column("origin", BigInteger),  # the work that asked
     Column("asks", Integer, nullable=False),  # questions that are out
-    Column("config", String, nullable=False),
+    Column("config", WORD, nullable=False),
     Column("reason", Text),
-    Column("answer", String),
+    Column("answer", WORD),
     Column("at", BigInteger, nullable=False),
+    Column("partition", Integer, nullable=False, server_default=text("0")),  # of its lane; hubs share them (PostgreSQL)
     Index("work_seq", "seq"),
     Index("work_open", "target", "id", sqlite_where=text(OPEN), postgresql_where=text(OPEN)),
     Index("work_by_lane", "target", "lane", "id", sqlite_where=text(OPEN), postgresql_where=text(OPEN)),
@@ -91,8 +95,8 @@ work = Table(
 work_lane = Table(  # the further lanes of a merge, so that they can be looked up too
     "work_lane",
     metadata,
-    Column("target", String, primary_key=True),
-    Column("lane", String, primary_key=True),
+    Column("target", WORD, primary_key=True),
+    Column("lane", WORD, primary_key=True),
     Column("work", BigInteger, primary_key=True),
     sqlite_with_rowid=False,
 )
@@ -103,7 +107,7 @@ attempt = Table(
     Column("work", BigInteger, primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("at", BigInteger, nullable=False),
-    Column("code", String, nullable=False),
+    Column("code", WORD, nullable=False),
     Column("text", Text, nullable=False),  # in our own words
     Column("reply", LargeBinary),  # the partner's words, sealed
     sqlite_with_rowid=False,
@@ -115,7 +119,7 @@ note = Table(
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("seq", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
-    Column("what", String, nullable=False),
+    Column("what", WORD, nullable=False),
     Column("text", LargeBinary, nullable=False),
     Index("note_seq", "seq"),
 )
@@ -134,8 +138,8 @@ seen = Table(
 record = Table(
     "record",
     metadata,
-    Column("kind", String, primary_key=True),
-    Column("id", String, primary_key=True),
+    Column("kind", WORD, primary_key=True),
+    Column("id", WORD, primary_key=True),
     Column("version", Integer, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
@@ -145,11 +149,11 @@ record = Table(
 record_key = Table(
     "record_key",
     metadata,
-    Column("kind", String, primary_key=True),
-    Column("name", String, primary_key=True),
-    Column("value", String, primary_key=True),
-    Column("id", String, primary_key=True),
-    Column("only", Integer, nullable=False),  # 1: at most one record may have this value
+    Column("kind", WORD, primary_key=True),
+    Column("name", WORD, primary_key=True),
+    Column("value", WORD, primary_key=True),
+    Column("id", WORD, primary_key=True),
+    Column("sole", Integer, nullable=False),  # 1: at most one record may have this value
     Index("record_key_id", "kind", "id"),
     Index(
         "record_key_only",
@@ -157,8 +161,8 @@ record_key = Table(
         "name",
         "value",
         unique=True,
-        sqlite_where=text("only = 1"),
-        postgresql_where=text("only = 1"),
+        sqlite_where=text("sole = 1"),
+        postgresql_where=text("sole = 1"),
     ),
     sqlite_with_rowid=False,
 )
@@ -166,8 +170,8 @@ record_key = Table(
 due = Table(
     "due",
     metadata,
-    Column("job", String, primary_key=True),
-    Column("key", String, primary_key=True),
+    Column("job", WORD, primary_key=True),
+    Column("key", WORD, primary_key=True),
     Column("at", BigInteger, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Index("due_at", "at"),
@@ -177,22 +181,22 @@ due = Table(
 route_state = Table(  # what people have stopped: without a row it goes on
     "route_state",
     metadata,
-    Column("name", String, primary_key=True),  # flow:NAME, to:NAME, from:NAME
-    Column("state", String, nullable=False),  # paused, draining
+    Column("name", WORD, primary_key=True),  # flow:NAME, to:NAME, from:NAME
+    Column("state", WORD, nullable=False),  # paused, draining
     Column("until", BigInteger, nullable=False),  # draining: work up to this id is still done
     Column("at", BigInteger, nullable=False),
-    Column("actor", String, nullable=False),
+    Column("actor", WORD, nullable=False),
 )
 
 job = Table(  # what takes longer than one commit and goes on after a restart
     "job",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("kind", String, nullable=False),  # replay
-    Column("state", String, nullable=False),  # running, done, stopped
+    Column("id", WORD, primary_key=True),
+    Column("kind", WORD, nullable=False),  # replay
+    Column("state", WORD, nullable=False),  # running, done, stopped
     Column("at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),
-    Column("actor", String, nullable=False),
+    Column("actor", WORD, nullable=False),
     Column("total", BigInteger, nullable=False),  # messages it was asked for
     Column("looked", BigInteger, nullable=False),  # of these, how many it has come to
     Column("done", BigInteger, nullable=False),  # of these, how many it did something for
@@ -204,7 +208,7 @@ job = Table(  # what takes longer than one commit and goes on after a restart
 counter = Table(
     "counter",
     metadata,
-    Column("name", String, primary_key=True),
+    Column("name", WORD, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
 
@@ -213,9 +217,9 @@ audit = Table(
     metadata,
     Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("at", BigInteger, nullable=False),
-    Column("actor", String, nullable=False),
-    Column("action", String, nullable=False),
-    Column("object", String, nullable=False),
+    Column("actor", WORD, nullable=False),
+    Column("action", WORD, nullable=False),
+    Column("object", WORD, nullable=False),
     Column("detail", Text, nullable=False),
     Column("chain", LargeBinary, nullable=False),  # SHA-256 of the row and the chain value before it
 )
@@ -230,6 +234,26 @@ data_key = Table(
 info = Table(
     "info",
     metadata,
-    Column("name", String, primary_key=True),
+    Column("name", WORD, primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+node = Table(  # the hubs at work on one database (PostgreSQL); times are those of the database's clock
+    "node",
+    metadata,
+    Column("id", WORD, primary_key=True),
+    Column("name", WORD, nullable=False),
+    Column("until", BigInteger, nullable=False),  # without a sign of life until then the others take over
+    Column("shares", Integer, nullable=False),  # 1: takes partitions; 0: a command
+    Column("knows", Integer, nullable=False),  # 1: takes turns with others when it commits
+    Column("number", BigInteger, nullable=False),  # of its newest commit
+    Column("first_seq", BigInteger, nullable=False),  # the first numbers that commit gave
+    Column("first_work", BigInteger, nullable=False),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("node", WORD),  # nobody's without one, or when that one is gone
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from tests import support
 from tests.hub.bus import probe
 from tests.support import ROOT
 
@@ -44,6 +45,28 @@ def plugin_env(plugin: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Path:
+def store(store_kind: str, tmp_path: Path) -> probe.Place:
     """Where the hub of a test keeps its store."""
-    return tmp_path / "var" / "hub.db"
+    return tmp_path / "var" / "hub.db" if store_kind == "sqlite" else support.STORE[-1]
+
+
+# Both databases.
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of promises run on both databases."""
+    if metafunc.definition.get_closest_marker("both_stores") and not metafunc.definition.get_closest_marker("only_sqlite"):
+        metafunc.parametrize("store_kind", ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def store_kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What clinics that a test writes have as their store."""
+    kind = getattr(request, "param", "sqlite")
+    if kind == "sqlite":
+        yield kind
+        return
+    fresh = request.getfixturevalue("fresh_database")
+    support.STORE.append(fresh())
+    yield kind
+    support.STORE.pop()

@@ -35,7 +35,9 @@ from hub.step import (
     StepConfig,
     StepResult,
 )
-from tests import support
+from hub.store.rare import numbered
+from hub.store.sqlite import SqliteWriter
+from tests import postgres, support
 
 Partner = Callable[[Message], Awaitable[Message | None]]
 Work = Callable[[Message, Context], Awaitable[StepResult]]
@@ -241,8 +243,14 @@ async def in_turn(hub: Hub, bodies: Iterable[bytes], source: str = "inbox") -> l
     return [await deliver(hub, body, source=source) for body in bodies]
 
 
-def rows(store: Path, query: str, *values: Any) -> list[tuple[Any, ...]]:
+Place = Path | str
+"""Where a store is: its file, or its address on PostgreSQL."""
+
+
+def rows(store: Place, query: str, *values: Any) -> list[tuple[Any, ...]]:
     """What another program sees in the store at this moment."""
+    if isinstance(store, str):
+        return postgres.query(store, numbered(query), *values)
     connection = sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=5)
     try:
         return connection.execute(query, values).fetchall()
@@ -250,13 +258,15 @@ def rows(store: Path, query: str, *values: Any) -> list[tuple[Any, ...]]:
         connection.close()
 
 
-def one(store: Path, query: str, *values: Any) -> Any:
+def one(store: Place, query: str, *values: Any) -> Any:
     """The only value of a query."""
     return rows(store, query, *values)[0][0]
 
 
-def tamper(store: Path, query: str, *values: Any) -> int:
+def tamper(store: Place, query: str, *values: Any) -> int:
     """Changes the store behind the hub's back; returns how many rows it changed."""
+    if isinstance(store, str):
+        return int(postgres.execute(store, numbered(query), *values).rpartition(" ")[2])
     connection = sqlite3.connect(store, timeout=5)
     try:
         with connection:
@@ -265,7 +275,7 @@ def tamper(store: Path, query: str, *values: Any) -> int:
         connection.close()
 
 
-def states(store: Path, target: str) -> list[str]:
+def states(store: Place, target: str) -> list[str]:
     """The states of all work of a target, in order."""
     return [state for (state,) in rows(store, "SELECT state FROM work WHERE target = ? ORDER BY id", target)]
 
@@ -298,9 +308,15 @@ def long_adt(control_id: str, mrn: str = "00042", size: int = 100_000) -> bytes:
 
 
 def disk_is_full(hub: Hub) -> None:
-    """From now on the store cannot grow, as on a full disk: SQLite says the same in both cases."""
-    hub.core.store.writer.connection.execute("PRAGMA max_page_count=1")
+    """From now on the store cannot grow, as on a full disk: the database says the same in both cases."""
+    if isinstance(hub.core.store.writer, SqliteWriter):
+        hub.core.store.writer.connection.execute("PRAGMA max_page_count=1")
+    else:
+        postgres.execute(support.STORE[-1], postgres.FULL)
 
 
 def there_is_space_again(hub: Hub) -> None:
-    hub.core.store.writer.connection.execute("PRAGMA max_page_count=1000000")
+    if isinstance(hub.core.store.writer, SqliteWriter):
+        hub.core.store.writer.connection.execute("PRAGMA max_page_count=1000000")
+    else:
+        postgres.execute(support.STORE[-1], postgres.SPACE)

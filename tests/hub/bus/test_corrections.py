@@ -145,7 +145,7 @@ async def test_a_quarantined_message_can_be_put_away(refusing: World, tmp_path: 
         await deliver(hub, adt("BAD1"))
         await settled(hub)
         id = await sent_as(hub, "BAD1")
-    core = open_core(load_clinic(file))
+    core = await open_core(load_clinic(file))
     try:
         await Operations(core).run("messages.skip", {"id": id}, "carla")
         with pytest.raises(NotFound):

@@ -13,8 +13,22 @@ from connectors.simulators.ehr import EhrClient
 from hub.errors import HubError, MessageUnusable, StoreError
 from hub.message import Message
 from hub.step import Context, StepResult
-from tests.hub.bus.probe import World, adt, deliver, disk_is_full, long_adt, one, rows, states, tamper, there_is_space_again
+from tests.hub.bus.probe import (
+    Place,
+    World,
+    adt,
+    deliver,
+    disk_is_full,
+    long_adt,
+    one,
+    rows,
+    states,
+    tamper,
+    there_is_space_again,
+)
 from tests.support import ask, clinic_folder, port_of, running_hub, settled, until
+
+pytestmark = pytest.mark.both_stores
 
 INBOX = """
 connections:
@@ -33,7 +47,7 @@ POISON = Message(b"x", "bytes", type="no text at all: \ud800")
 # One call is one transaction.
 
 
-async def test_a_batch_with_a_message_that_cannot_be_kept_is_refused_whole(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_batch_with_a_message_that_cannot_be_kept_is_refused_whole(world: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic_folder(tmp_path, INBOX)) as hub:
         good = [Message(adt(f"M{number}"), "hl7v2") for number in range(3)]
         with pytest.raises(HubError):
@@ -44,7 +58,7 @@ async def test_a_batch_with_a_message_that_cannot_be_kept_is_refused_whole(world
         assert one(store, "SELECT count(*) FROM message") == 3
 
 
-async def test_a_batch_is_one_commit(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_batch_is_one_commit(world: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic_folder(tmp_path, INBOX)) as hub:
         before = hub.core.journal.commits
         await deliver(hub, *(adt(f"M{number}") for number in range(200)))
@@ -52,7 +66,7 @@ async def test_a_batch_is_one_commit(world: World, tmp_path: Path, store: Path) 
         assert one(store, "SELECT count(*) FROM message") == 200
 
 
-async def test_a_batch_keeps_the_order_it_came_in(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_batch_keeps_the_order_it_came_in(world: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic_folder(tmp_path, INBOX)) as hub:
         receipt = await deliver(hub, *(adt(f"M{number}") for number in range(20)))
         kept = [(id, control_id) for id, control_id in rows(store, "SELECT id, control_id FROM message ORDER BY seq")]
@@ -60,7 +74,7 @@ async def test_a_batch_keeps_the_order_it_came_in(world: World, tmp_path: Path, 
 
 
 async def test_a_bad_delivery_does_not_disturb_those_of_others_at_the_same_time(
-    world: World, tmp_path: Path, store: Path
+    world: World, tmp_path: Path, store: Place
 ) -> None:
     async with running_hub(clinic_folder(tmp_path, INBOX)) as hub:
         calls = [deliver(hub, adt(f"M{number}")) for number in range(20)]
@@ -72,7 +86,7 @@ async def test_a_bad_delivery_does_not_disturb_those_of_others_at_the_same_time(
         assert [seq for (seq,) in rows(store, "SELECT seq FROM message ORDER BY seq")] == list(range(1, 21))
 
 
-async def test_a_delivery_of_nothing_is_nothing(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_delivery_of_nothing_is_nothing(world: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic_folder(tmp_path, INBOX)) as hub:
         receipt = await deliver(hub)
         assert list(receipt.ids) == []
@@ -82,7 +96,8 @@ async def test_a_delivery_of_nothing_is_nothing(world: World, tmp_path: Path, st
 # It returns after the commit, not before.
 
 
-async def test_another_process_sees_the_messages_the_moment_deliver_returns(world: World, tmp_path: Path, store: Path) -> None:
+@pytest.mark.only_sqlite
+async def test_another_process_sees_the_messages_the_moment_deliver_returns(world: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic_folder(tmp_path, INBOX)) as hub:
         receipt = await deliver(hub, adt("M1"), adt("M2"))
         query = "SELECT id FROM message ORDER BY seq"
@@ -91,7 +106,7 @@ async def test_another_process_sees_the_messages_the_moment_deliver_returns(worl
         assert seen.stdout.strip() == str(receipt.ids)
 
 
-async def test_an_acknowledged_message_is_in_the_store_when_its_acknowledgement_arrives(tmp_path: Path, store: Path) -> None:
+async def test_an_acknowledged_message_is_in_the_store_when_its_acknowledgement_arrives(tmp_path: Path, store: Place) -> None:
     file = clinic_folder(tmp_path, 'connections:\n  ehr: {kind: mllp_listener, port: "0"}\n')
     async with running_hub(file) as hub, EhrClient("127.0.0.1", port_of(hub, "ehr")) as ehr:
         for number in range(1, 51):
@@ -101,7 +116,7 @@ async def test_an_acknowledged_message_is_in_the_store_when_its_acknowledgement_
 
 @pytest.mark.parametrize("threads", [False, True], ids=["on-the-loop", "from-a-thread"])
 async def test_when_deliver_raises_the_sender_still_has_the_message(
-    world: World, tmp_path: Path, store: Path, threads: bool
+    world: World, tmp_path: Path, store: Place, threads: bool
 ) -> None:
     async with running_hub(clinic_folder(tmp_path, INBOX)) as hub:
         source = hub.sources["inbox"]
@@ -118,7 +133,7 @@ async def test_a_delivery_to_a_hub_that_has_stopped_raises_and_does_not_hang(wor
             await source.deliver([Message(adt("M1"), "hl7v2")])
 
 
-async def test_a_poller_keeps_its_file_until_the_hub_owns_it(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_poller_keeps_its_file_until_the_hub_owns_it(world: World, tmp_path: Path, store: Place) -> None:
     box = tmp_path / "box"
     box.mkdir()
     folder = f'  files: {{kind: folder, path: "{box}", every: 20ms, stable_for: 0s}}\n'
@@ -137,7 +152,7 @@ async def test_a_poller_keeps_its_file_until_the_hub_owns_it(world: World, tmp_p
 # Blocking libraries.
 
 
-async def test_a_library_that_blocks_delivers_from_its_own_thread(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_library_that_blocks_delivers_from_its_own_thread(world: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic_folder(tmp_path, INBOX)) as hub:
         source = hub.sources["inbox"]
         messages = [[Message(adt(f"M{number}"), "hl7v2")] for number in range(8)]
@@ -190,7 +205,7 @@ async def test_a_resend_is_told_the_outcome_of_the_first(world: World, tmp_path:
 # Negative answers.
 
 
-async def test_a_refused_message_is_kept_and_found_but_not_routed(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_refused_message_is_kept_and_found_but_not_routed(world: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic_folder(tmp_path, WORK)) as hub:
         await hub.sources["inbox"].deliver.refuse(Message(adt("M1", "77"), "hl7v2"), "MSH-9 is empty; answered AR")
         [by_id], [by_patient], [by_state] = [
@@ -203,7 +218,7 @@ async def test_a_refused_message_is_kept_and_found_but_not_routed(world: World, 
         assert rows(store, "SELECT * FROM work") == []
 
 
-async def test_a_resend_of_a_refused_message_is_looked_at_afresh(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_resend_of_a_refused_message_is_looked_at_afresh(world: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic_folder(tmp_path, WORK)) as hub:
         await hub.sources["inbox"].deliver.refuse(Message(adt("M1"), "hl7v2"), "not today")
         receipt = await deliver(hub, adt("M1"))
@@ -274,6 +289,7 @@ async def test_whatever_the_bytes_are_they_are_kept_as_they_came(world: World, t
 # A hub that starts or stops badly.
 
 
+@pytest.mark.only_sqlite
 async def test_the_store_is_free_again_after_a_start_that_failed(tmp_path: Path) -> None:
     async with running_hub(clinic_folder(tmp_path / "a", 'connections:\n  ehr: {kind: mllp_listener, port: "0"}\n')) as hub:
         taken = clinic_folder(tmp_path / "b", f'connections:\n  ehr: {{kind: mllp_listener, port: "{port_of(hub, "ehr")}"}}\n')
@@ -285,7 +301,7 @@ async def test_the_store_is_free_again_after_a_start_that_failed(tmp_path: Path)
 
 
 async def test_a_store_that_was_changed_by_hand_does_not_keep_the_hub_from_delivering(
-    world: World, tmp_path: Path, store: Path
+    world: World, tmp_path: Path, store: Place
 ) -> None:
     """Highest numbers are taken from the store, so rows that vanished make no clash."""
     file = clinic_folder(tmp_path, INBOX)

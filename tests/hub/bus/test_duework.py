@@ -15,8 +15,10 @@ from hub.bus.duework import AT_ONCE
 from hub.errors import StoreFull
 from hub.message import Message
 from hub.step import Context, Due, StepResult
-from tests.hub.bus.probe import World, adt, deliver, disk_is_full, in_turn, one, rows, states, there_is_space_again
+from tests.hub.bus.probe import Place, World, adt, deliver, disk_is_full, in_turn, one, rows, states, there_is_space_again
 from tests.support import ask, clinic_folder, running_hub, settled, until
+
+pytestmark = pytest.mark.both_stores
 
 FLOW = """
 connections:
@@ -46,7 +48,7 @@ def done(world: World) -> int:
     return len([name for name, _ in world.runs if name == "due"])
 
 
-async def test_planned_work_is_done_when_it_is_due_and_not_before(world: World, tmp_path: Path, store: Path) -> None:
+async def test_planned_work_is_done_when_it_is_due_and_not_before(world: World, tmp_path: Path, store: Place) -> None:
     moments: list[datetime] = []
 
     @world.step
@@ -65,7 +67,7 @@ async def test_planned_work_is_done_when_it_is_due_and_not_before(world: World, 
     assert one(store, "SELECT count(*) FROM due") == 0
 
 
-async def test_planning_again_under_the_same_key_moves_it(world: World, tmp_path: Path, store: Path) -> None:
+async def test_planning_again_under_the_same_key_moves_it(world: World, tmp_path: Path, store: Place) -> None:
     planning(
         world, lambda: Due("probe", "k", at(3600)), lambda: Due("probe", "k", at(7200)), lambda: Due("probe", "k", at(0.1))
     )
@@ -82,7 +84,7 @@ async def test_planning_again_under_the_same_key_moves_it(world: World, tmp_path
 
 
 async def test_the_same_key_of_two_jobs_or_two_keys_of_a_job_are_different_work(
-    world: World, tmp_path: Path, store: Path
+    world: World, tmp_path: Path, store: Place
 ) -> None:
     planning(
         world,
@@ -96,7 +98,7 @@ async def test_the_same_key_of_two_jobs_or_two_keys_of_a_job_are_different_work(
     assert sorted(rows(store, "SELECT job, key FROM due")) == [("eligibility", "a"), ("probe", "a"), ("probe", "b")]
 
 
-async def test_work_that_was_withdrawn_is_not_done(world: World, tmp_path: Path, store: Path) -> None:
+async def test_work_that_was_withdrawn_is_not_done(world: World, tmp_path: Path, store: Place) -> None:
     @world.step
     async def plan(message: Message, context: Context) -> StepResult:
         context.plan(Due("probe", "kept", at(0.4)))
@@ -120,7 +122,7 @@ async def test_withdrawing_what_was_never_planned_is_nothing(world: World, tmp_p
         assert await (await deliver(hub, adt("M1"))).outcome(3.0) == "delivered"
 
 
-async def test_work_is_done_once_although_several_look_at_the_same_time(world: World, tmp_path: Path, store: Path) -> None:
+async def test_work_is_done_once_although_several_look_at_the_same_time(world: World, tmp_path: Path, store: Place) -> None:
     planning(world, *(lambda key=key: Due("probe", f"k{key}", at(0.2)) for key in range(20)))
     async with running_hub(clinic_folder(tmp_path, FLOW)) as hub:
         await deliver(hub, *(adt(f"M{number}", str(number)) for number in range(20)))
@@ -132,7 +134,7 @@ async def test_work_is_done_once_although_several_look_at_the_same_time(world: W
     assert one(store, "SELECT count(*) FROM message WHERE format = 'due'") == 20
 
 
-async def test_moving_work_at_the_moment_it_is_due_does_not_do_it_twice(world: World, tmp_path: Path, store: Path) -> None:
+async def test_moving_work_at_the_moment_it_is_due_does_not_do_it_twice(world: World, tmp_path: Path, store: Place) -> None:
     """Each planning is done at most once: the old time was taken, or it was moved and is done then."""
     planning(world, *(lambda: Due("probe", "k", at(0.02)) for _ in range(40)))
     async with running_hub(clinic_folder(tmp_path, FLOW)) as hub:
@@ -147,7 +149,7 @@ async def test_moving_work_at_the_moment_it_is_due_does_not_do_it_twice(world: W
 
 
 async def test_work_that_became_due_while_the_hub_was_down_is_done_once_at_the_start(
-    world: World, tmp_path: Path, store: Path
+    world: World, tmp_path: Path, store: Place
 ) -> None:
     when = at(1.5)
     planning(world, lambda: Due("probe", "k", when))
@@ -205,7 +207,7 @@ async def test_work_of_one_lane_is_done_in_order_and_of_others_side_by_side(worl
     assert max(most) == 2
 
 
-async def test_work_no_flow_is_for_is_taken_away_and_keeps_nothing_up(world: World, tmp_path: Path, store: Path) -> None:
+async def test_work_no_flow_is_for_is_taken_away_and_keeps_nothing_up(world: World, tmp_path: Path, store: Place) -> None:
     planning(world, lambda: Due("eligibility", "k", at(0.05)), lambda: Due("probe", "k", at(0.1)))
     async with running_hub(clinic_folder(tmp_path, FLOW)) as hub:
         await in_turn(hub, [adt("M1"), adt("M2")])
@@ -213,7 +215,7 @@ async def test_work_no_flow_is_for_is_taken_away_and_keeps_nothing_up(world: Wor
         assert one(store, "SELECT count(*) FROM due") == 0
 
 
-async def test_a_full_disk_at_the_moment_work_is_due_loses_nothing(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_full_disk_at_the_moment_work_is_due_loses_nothing(world: World, tmp_path: Path, store: Place) -> None:
     when = at(0.3)
     planning(world, lambda: Due("probe", "k", when, {"id": "k", "text": "x" * 100_000}))
     async with running_hub(clinic_folder(tmp_path, FLOW)) as hub:

@@ -9,8 +9,10 @@ import pytest
 
 from connectors.simulators.ehr import EhrClient
 from hub.message import Message
-from tests.hub.bus.probe import World, adt, deliver, in_turn, one, rows, states
+from tests.hub.bus.probe import Place, World, adt, deliver, in_turn, one, rows, states
 from tests.support import HubProcess, ask, clinic_folder, free_port, port_of, running_hub, settled, until
+
+pytestmark = pytest.mark.both_stores
 
 WORK = """
 connections:
@@ -26,7 +28,7 @@ def clinic(folder: Path, window: str = "7d") -> Path:
     return clinic_folder(folder, WORK.replace("@WINDOW@", window))
 
 
-async def test_the_same_content_is_answered_again_and_not_routed(world: World, tmp_path: Path, store: Path) -> None:
+async def test_the_same_content_is_answered_again_and_not_routed(world: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic(tmp_path)) as hub:
         first = await deliver(hub, adt("M1"))
         second = await deliver(hub, adt("M1"))
@@ -127,7 +129,7 @@ async def test_a_file_is_recognised_by_its_name_and_content(world: World, tmp_pa
         assert [receipt.duplicates for receipt in receipts] == [[False], [True], [False]]
 
 
-async def test_after_the_window_a_resend_is_a_new_message(world: World, tmp_path: Path, store: Path) -> None:
+async def test_after_the_window_a_resend_is_a_new_message(world: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic(tmp_path, window="200ms")) as hub:
         first = await deliver(hub, adt("M1"))
         again = await deliver(hub, adt("M1"))
@@ -163,7 +165,7 @@ async def test_a_resend_is_recognised_after_a_restart(world: World, tmp_path: Pa
         assert len(world.runs) == 1
 
 
-async def test_a_resend_is_recognised_after_the_hub_was_killed(tmp_path: Path, store: Path) -> None:
+async def test_a_resend_is_recognised_after_the_hub_was_killed(tmp_path: Path, store: Place) -> None:
     port = free_port()
     connections = f'connections:\n  ehr: {{kind: mllp_listener, port: "{port}"}}\n'
     file = clinic_folder(tmp_path, connections + "flows:\n  f: {from: ehr, steps: [{map: adt_to_patient}, {save: patient}]}\n")

@@ -14,8 +14,10 @@ from hypothesis import given, settings, strategies as st
 from hub.errors import MessageRejected
 from hub.message import Message, derived_id, new_id
 from hub.step import Context, Due, StepResult
-from tests.hub.bus.probe import Thing, World, adt, deliver, in_turn, one, rows, tamper
+from tests.hub.bus.probe import Place, Thing, World, adt, deliver, in_turn, one, rows, tamper
 from tests.support import ask, clinic_folder, running_hub, settled, until
+
+pytestmark = pytest.mark.both_stores
 
 ID = re.compile(r"[0-9a-hjkmnp-tv-z]{20}")
 FLOW = """
@@ -49,7 +51,7 @@ def test_ids_of_the_same_millisecond_differ() -> None:
     assert len({new_id() for _ in range(20_000)}) == 20_000
 
 
-async def test_a_message_keeps_the_id_deliver_names(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_message_keeps_the_id_deliver_names(world: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic_folder(tmp_path, FLOW)) as hub:
         receipt = await deliver(hub, adt("M1"), adt("M2"))
         kept = [id for (id,) in rows(store, "SELECT id FROM message WHERE direction = 'in' ORDER BY seq")]
@@ -114,7 +116,7 @@ async def test_each_message_a_step_makes_has_an_id_of_its_own(world: World, tmp_
     assert all(ID.fullmatch(message.id) for message in sent)
 
 
-async def test_a_run_that_is_repeated_after_a_crash_makes_nothing_new(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_run_that_is_repeated_after_a_crash_makes_nothing_new(world: World, tmp_path: Path, store: Place) -> None:
     """The work is open again, as if its mark had been lost: ids, messages and records stay the same."""
     world.steps["work"] = makes_much
     file = clinic_folder(tmp_path, FLOW)
@@ -129,7 +131,7 @@ async def test_a_run_that_is_repeated_after_a_crash_makes_nothing_new(world: Wor
     assert [m.id for m in world.sent["pms"][3:]] == [m.id for m in world.sent["pms"][:3]], "sent again under the same ids"
 
 
-async def test_what_must_not_change_on_a_repeat_is_stored_under_the_id(world: World, tmp_path: Path, store: Path) -> None:
+async def test_what_must_not_change_on_a_repeat_is_stored_under_the_id(world: World, tmp_path: Path, store: Place) -> None:
     """A control number was drawn and stored; a repeat sends what was stored, not what it would make now."""
 
     @world.step
@@ -151,7 +153,7 @@ async def test_what_must_not_change_on_a_repeat_is_stored_under_the_id(world: Wo
 
 
 async def test_numbers_of_a_counter_are_never_given_twice_not_even_over_restarts(
-    world: World, tmp_path: Path, store: Path
+    world: World, tmp_path: Path, store: Place
 ) -> None:
     given_out: list[int] = []
 
@@ -177,7 +179,7 @@ async def replayed(hub: object, id: str, **how: object) -> None:
     assert result["replayed"] == 1
 
 
-async def test_a_replay_makes_new_ids_in_a_new_generation(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_replay_makes_new_ids_in_a_new_generation(world: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic_folder(tmp_path, FLOW)) as hub:
         receipt = await deliver(hub, adt("M1"))
         await settled(hub)
@@ -190,7 +192,7 @@ async def test_a_replay_makes_new_ids_in_a_new_generation(world: World, tmp_path
     assert one(store, "SELECT count(*) FROM message WHERE direction = 'out'") == 3
 
 
-async def test_a_replay_that_keeps_ids_sends_the_same_again(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_replay_that_keeps_ids_sends_the_same_again(world: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic_folder(tmp_path, FLOW)) as hub:
         receipt = await deliver(hub, adt("M1"))
         await settled(hub)
@@ -260,7 +262,7 @@ async def test_a_question_that_is_replayed_goes_on_with_the_new_answer(world: Wo
 
 
 async def test_due_work_that_is_planned_again_for_the_same_moment_is_done_with_its_new_content(
-    world: World, tmp_path: Path, store: Path
+    world: World, tmp_path: Path, store: Place
 ) -> None:
     """Its id is derived from job, key and time; that must not bring back what was planned before, not even after a restart."""
     moment = datetime.now(UTC) - timedelta(seconds=5)
@@ -292,7 +294,7 @@ async def test_due_work_that_is_planned_again_for_the_same_moment_is_done_with_i
     assert texts[-1] == "second"
 
 
-async def test_flow_step_and_configuration_of_work_are_kept(world: World, tmp_path: Path, store: Path) -> None:
+async def test_flow_step_and_configuration_of_work_are_kept(world: World, tmp_path: Path, store: Place) -> None:
     """The journal keeps flow, step name and configuration hash (sentence 12)."""
     text = FLOW.replace("payer: {kind: probe_out}", "payer: {kind: probe_out, answer: yes}")
     async with running_hub(clinic_folder(tmp_path, text)) as hub:

@@ -130,7 +130,7 @@ async def test_a_job_can_be_stopped_and_goes_on_where_it_was(file: Path, world: 
 async def test_at_rest_all_of_it_is_written_down_at_once(file: Path, world: World, store: Path, small_steps: None) -> None:
     async with running_hub(file) as hub:
         await all_quarantined(hub, world, 12)
-    core = open_core(load_clinic(file))
+    core = await open_core(load_clinic(file))
     try:
         told = await Operations(core).run("replay", {"state": "quarantined", "yes": 12}, "carla")
     finally:

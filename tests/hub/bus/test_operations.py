@@ -381,7 +381,7 @@ async def is_refused(hub: Hub, id: str) -> bool:
 async def test_a_change_by_a_person_and_its_audit_row_are_one_commit(world: World, file: Path) -> None:
     async with running_hub(file) as hub:
         id = await with_one_message(hub)
-    core = open_core(load_clinic(file))  # a store at rest: nothing else commits
+    core = await open_core(load_clinic(file))  # a store at rest: nothing else commits
     try:
         for operation, params in (("replay", {"ids": [id], "yes": 1}), ("thing.change", {"id": "t", "text": "x"})):
             before = core.journal.commits

@@ -13,8 +13,10 @@ from connectors.simulators.ehr import EhrClient, EhrServer, segment
 from hub.errors import ConnectionDown, MessageRejected
 from hub.message import Message
 from hub.step import Context, StepResult
-from tests.hub.bus.probe import World, adt, control_ids, deliver, in_turn, rows, states
+from tests.hub.bus.probe import Place, World, adt, control_ids, deliver, in_turn, rows, states
 from tests.support import clinic_folder, port_of, running_hub, settled, until
+
+pytestmark = pytest.mark.both_stores
 
 FLOW = """
 connections:
@@ -65,7 +67,7 @@ KEYS = {
 
 @pytest.mark.parametrize(("first", "second", "source", "same"), KEYS.values(), ids=KEYS.keys())
 async def test_the_ordering_key_is_connection_authority_and_patient_or_what_the_clinic_says(
-    world: World, tmp_path: Path, store: Path, first: bytes, second: bytes, source: str, same: bool
+    world: World, tmp_path: Path, store: Place, first: bytes, second: bytes, source: str, same: bool
 ) -> None:
     """A message with the same key waits for the first one, any other does not."""
     release = asyncio.Event()
@@ -87,7 +89,7 @@ async def test_the_ordering_key_is_connection_authority_and_patient_or_what_the_
         await settled(hub)
 
 
-async def test_the_same_patient_on_another_connection_has_another_key(world: World, tmp_path: Path, store: Path) -> None:
+async def test_the_same_patient_on_another_connection_has_another_key(world: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic(tmp_path)) as hub:
         await deliver(hub, adt("M1"))
         await deliver(hub, adt("M1"), source="other")
@@ -124,7 +126,7 @@ flows:
         assert by_patient(pms.control_ids()) == {f"P{patient}": list(range(30)) for patient in range(10)}
 
 
-async def test_a_refused_message_holds_up_its_own_key_only(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_refused_message_holds_up_its_own_key_only(world: World, tmp_path: Path, store: Place) -> None:
     @world.partner
     async def pms(message: Message) -> None:
         if b"BAD" in message.body:
@@ -183,7 +185,7 @@ async def test_order_is_kept_over_outages_and_restarts(world: World, tmp_path: P
 
 
 async def test_the_next_message_of_a_key_starts_when_the_mark_of_the_previous_is_on_disk(
-    world: World, tmp_path: Path, store: Path
+    world: World, tmp_path: Path, store: Place
 ) -> None:
     """Otherwise a crash could repeat an older message behind a newer one."""
     seen: list[list[str]] = []
@@ -271,7 +273,7 @@ async def test_merges_keep_their_place_in_both_lanes_of_a_long_backlog(world: Wo
     assert [(earlier, later) for earlier, later in before if order[earlier] > order[later]] == []
 
 
-async def test_what_is_sent_after_a_merge_waits_for_both_charts_too(world: World, tmp_path: Path) -> None:
+async def test_what_is_sent_after_a_merge_waits_for_both_charts_too(world: World, tmp_path: Path, store: Place) -> None:
     silent = True
 
     @world.partner
@@ -282,7 +284,7 @@ async def test_what_is_sent_after_a_merge_waits_for_both_charts_too(world: World
     async with running_hub(clinic(tmp_path, ', parallel: "8"')) as hub:
         await in_turn(hub, [adt("B1", "B"), merge("MERGE", "A", "B"), adt("A2", "A"), adt("C1", "C")])
         await until(lambda: len(world.sent.get("pms", [])) == 2)
-        await until(lambda: states(hub.core.store.path, "flow:work") == ["delivered"] * 4)
+        await until(lambda: states(store, "flow:work") == ["delivered"] * 4)
         assert sorted(control_ids(world.sent["pms"])) == ["B1", "C1"]
         silent = False
         await settled(hub)

@@ -17,8 +17,10 @@ from hub.bus.lanes import LIMIT
 from hub.errors import ConnectionDown
 from hub.message import Message
 from hub.step import Context, StepResult
-from tests.hub.bus.probe import World, adt, control_ids, deliver, in_turn, rows, states
+from tests.hub.bus.probe import Place, World, adt, control_ids, deliver, in_turn, rows, states
 from tests.support import HubProcess, ask, clinic_folder, free_port, run_hub, running_hub, settled, until
+
+pytestmark = pytest.mark.both_stores
 
 FLOW = """
 connections:
@@ -41,7 +43,7 @@ async def not_yet(message: Message, context: Context) -> StepResult:
 
 
 async def test_open_work_of_flows_and_connections_goes_on_in_order_after_a_restart(
-    world: World, tmp_path: Path, store: Path
+    world: World, tmp_path: Path, store: Place
 ) -> None:
     file = clinic_folder(tmp_path, FLOW)
     world.partners["pms"] = away  # type: ignore[assignment]
@@ -75,7 +77,7 @@ async def test_what_comes_in_while_the_backlog_is_read_keeps_its_place(world: Wo
     assert control_ids(world.sent["pms"]) == [f"M{n}" for n in range(600)]
 
 
-async def test_a_hub_that_was_killed_goes_on_where_it_was(tmp_path: Path, store: Path, plugin_env: dict[str, str]) -> None:
+async def test_a_hub_that_was_killed_goes_on_where_it_was(tmp_path: Path, store: Place, plugin_env: dict[str, str]) -> None:
     port, gone = free_port(), tmp_path / "away"
     gone.touch()
     text = f"""
@@ -109,7 +111,7 @@ flows:
     ],
 )
 async def test_open_work_without_a_home_is_held_and_named_and_nothing_else_waits_for_it(
-    world: World, tmp_path: Path, plugin_env: dict[str, str], before: str, now: str, words: str
+    world: World, tmp_path: Path, store: Place, plugin_env: dict[str, str], before: str, now: str, words: str
 ) -> None:
     text = FLOW.replace("{probe: one}, {probe: two}", "{ask: payer}, {probe: two}").replace(
         "  pms:", "  payer: {kind: probe_out, answer: yes}\n  pms:"
@@ -121,8 +123,8 @@ async def test_open_work_without_a_home_is_held_and_named_and_nothing_else_waits
         world.partners["pms"] = away  # type: ignore[assignment]
     async with running_hub(clinic_folder(tmp_path, text)) as hub:
         await in_turn(hub, [adt("M1"), adt("M2", "2")])
-        await until(lambda: states(hub.core.store.path, target)[-2:] == ["waiting", "waiting"])
-        await until(lambda: len(world.sent["payer"]) == 2 and not states(hub.core.store.path, "flow:work").count("parked"))
+        await until(lambda: states(store, target)[-2:] == ["waiting", "waiting"])
+        await until(lambda: len(world.sent["payer"]) == 2 and not states(store, "flow:work").count("parked"))
     world.steps.clear()
     world.partners.clear()
     changed = clinic_folder(tmp_path, text.replace(before, now))
@@ -137,7 +139,7 @@ async def test_open_work_without_a_home_is_held_and_named_and_nothing_else_waits
         await until(lambda: [m for m in world.sent.get(now if before == "pms" else "pms", []) if m.body == b"yes"])
 
 
-async def test_held_work_whose_step_is_gone_goes_on_from_another_step(world: World, tmp_path: Path, store: Path) -> None:
+async def test_held_work_whose_step_is_gone_goes_on_from_another_step(world: World, tmp_path: Path, store: Place) -> None:
     world.steps["one"] = not_yet
     async with running_hub(clinic_folder(tmp_path, FLOW)) as hub:
         receipt = await deliver(hub, adt("M1"))
@@ -155,7 +157,7 @@ async def test_held_work_whose_step_is_gone_goes_on_from_another_step(world: Wor
     assert control_ids(world.sent["pms"]) == ["M1"]
 
 
-async def test_an_answer_for_a_flow_that_is_gone_is_kept_and_held(world: World, tmp_path: Path, store: Path) -> None:
+async def test_an_answer_for_a_flow_that_is_gone_is_kept_and_held(world: World, tmp_path: Path, store: Place) -> None:
     asks = FLOW.replace("{probe: one}, {probe: two}, {send: pms}", "{ask: pms}, {probe: two}")
     world.partners["pms"] = away  # type: ignore[assignment]
     async with running_hub(clinic_folder(tmp_path, asks)) as hub:

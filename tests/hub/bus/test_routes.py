@@ -200,7 +200,7 @@ async def test_what_cannot_be_written_has_not_happened(file: Path, world: World)
 
 
 async def test_without_a_running_hub_it_counts_from_the_next_start(file: Path, world: World) -> None:
-    core = open_core(load_clinic(file))
+    core = await open_core(load_clinic(file))
     try:
         [told] = await Operations(core).run("pause", {"name": "pms"}, "carla")
     finally:

@@ -13,8 +13,10 @@ from hub.bus.hub import Hub
 from hub.errors import ConnectionDown, MessageRejected, MessageUnusable
 from hub.message import Message
 from hub.step import Context, Due, StepResult
-from tests.hub.bus.probe import Thing, World, adt, control_ids, deliver, in_turn, one, rows, states
+from tests.hub.bus.probe import Place, Thing, World, adt, control_ids, deliver, in_turn, one, rows, states
 from tests.support import ask, clinic_folder, running_hub, settled, until
+
+pytestmark = pytest.mark.both_stores
 
 FLOW = """
 connections:
@@ -60,7 +62,7 @@ async def wants_everything(message: Message, context: Context) -> StepResult:
     return message
 
 
-async def test_what_a_run_wants_and_its_done_mark_are_seen_together(world: World, tmp_path: Path, store: Path) -> None:
+async def test_what_a_run_wants_and_its_done_mark_are_seen_together(world: World, tmp_path: Path, store: Place) -> None:
     """Another program that looks all the time never sees a part of a run."""
     world.steps["work"] = wants_everything
     query = """
@@ -79,7 +81,7 @@ async def test_what_a_run_wants_and_its_done_mark_are_seen_together(world: World
     assert max(seen) == (300,) * 6
 
 
-async def test_a_run_that_fails_leaves_nothing_behind(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_run_that_fails_leaves_nothing_behind(world: World, tmp_path: Path, store: Place) -> None:
     @world.step
     async def work(message: Message, context: Context) -> StepResult:
         await wants_everything(message, context)
@@ -104,7 +106,7 @@ def half_character_as_due(context: Context) -> None:
 
 @pytest.mark.parametrize("poison", [half_character_as_key, half_character_as_due])
 async def test_a_run_whose_changes_cannot_be_kept_is_quarantined_and_its_lane_goes_on(
-    world: World, tmp_path: Path, store: Path, poison: Callable[[Context], None]
+    world: World, tmp_path: Path, store: Place, poison: Callable[[Context], None]
 ) -> None:
     @world.step
     async def work(message: Message, context: Context) -> StepResult:
@@ -166,7 +168,7 @@ async def test_a_step_that_hangs_keeps_only_its_own_lane(world: World, tmp_path:
 
 
 async def test_a_step_that_cannot_reach_something_is_run_again_without_an_attempt(
-    world: World, tmp_path: Path, store: Path
+    world: World, tmp_path: Path, store: Place
 ) -> None:
     left = [ConnectionDown("the code service is away", retry_after=0.02)] * 3
 
@@ -186,7 +188,7 @@ async def test_a_step_that_cannot_reach_something_is_run_again_without_an_attemp
 # Conflicts.
 
 
-async def test_runs_that_change_the_same_record_lose_no_change(world: World, tmp_path: Path, store: Path) -> None:
+async def test_runs_that_change_the_same_record_lose_no_change(world: World, tmp_path: Path, store: Place) -> None:
     """A conflict undoes that set alone and its flow runs again on what is there then."""
 
     @world.step
@@ -205,7 +207,7 @@ async def test_runs_that_change_the_same_record_lose_no_change(world: World, tmp
     assert sorted(control_ids(world.sent["pms"])) == sorted(f"M{number}" for number in range(40)), "each was sent once"
 
 
-async def test_a_run_that_only_read_what_changed_meanwhile_runs_again(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_run_that_only_read_what_changed_meanwhile_runs_again(world: World, tmp_path: Path, store: Place) -> None:
     read, changed = asyncio.Event(), asyncio.Event()
 
     @world.step
@@ -228,7 +230,7 @@ async def test_a_run_that_only_read_what_changed_meanwhile_runs_again(world: Wor
 
 
 async def test_two_runs_that_make_the_record_of_which_there_may_be_one_end_with_one(
-    world: World, tmp_path: Path, store: Path
+    world: World, tmp_path: Path, store: Place
 ) -> None:
     @world.step
     async def work(message: Message, context: Context) -> StepResult:
@@ -246,7 +248,7 @@ async def test_two_runs_that_make_the_record_of_which_there_may_be_one_end_with_
 # Questions.
 
 
-async def test_a_question_parks_the_flow_and_frees_its_lane(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_question_parks_the_flow_and_frees_its_lane(world: World, tmp_path: Path, store: Place) -> None:
     answers: dict[str, asyncio.Future[Message]] = {}
 
     @world.partner
@@ -296,7 +298,7 @@ async def test_the_answer_is_a_new_message_made_of_the_question(world: World, tm
     assert world.runs == [("before", receipt.ids[0]), ("after", answer.id)]
 
 
-async def test_the_answer_continues_the_flow_after_a_restart_in_between(world: World, tmp_path: Path, store: Path) -> None:
+async def test_the_answer_continues_the_flow_after_a_restart_in_between(world: World, tmp_path: Path, store: Place) -> None:
     away = tmp_path / "away"
     away.touch()
     file = clinic(tmp_path, f', away_while: "{away}", answer: "yes"')
@@ -315,7 +317,7 @@ async def three_questions(message: Message, context: Context) -> StepResult:
 
 
 async def test_each_answer_to_several_questions_of_one_run_continues_the_flow(
-    world: World, tmp_path: Path, store: Path
+    world: World, tmp_path: Path, store: Place
 ) -> None:
     world.steps["before"] = three_questions
     allowed = 0
@@ -354,7 +356,7 @@ async def failing(message: Message) -> Message | None:
 
 @pytest.mark.parametrize("partner", [rejecting, rejecting_each_time, saying_nothing, failing], ids=lambda p: p.__name__)
 async def test_when_the_question_fails_the_asking_work_is_quarantined_and_the_flow_for_failures_runs(
-    world: World, tmp_path: Path, store: Path, partner: Callable[[Message], object]
+    world: World, tmp_path: Path, store: Place, partner: Callable[[Message], object]
 ) -> None:
     world.partners["payer"] = partner  # type: ignore[assignment]
     told: list[Message] = []
@@ -380,7 +382,7 @@ async def test_when_the_question_fails_the_asking_work_is_quarantined_and_the_fl
 
 @pytest.mark.parametrize("bad", [b"question 0", b"question 1", b"question 2"], ids=["the-first", "the-second", "the-last"])
 async def test_when_one_of_several_questions_fails_the_asking_work_is_quarantined(
-    world: World, tmp_path: Path, store: Path, bad: bytes
+    world: World, tmp_path: Path, store: Place, bad: bytes
 ) -> None:
     world.steps["before"] = three_questions
 
@@ -397,7 +399,7 @@ async def test_when_one_of_several_questions_fails_the_asking_work_is_quarantine
     assert one(store, "SELECT state FROM work WHERE id = 1") == "quarantined"
 
 
-async def test_a_step_that_fails_on_the_answer_quarantines_the_answer(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_step_that_fails_on_the_answer_quarantines_the_answer(world: World, tmp_path: Path, store: Place) -> None:
     world.partners["payer"] = answer_to
 
     @world.step
@@ -414,7 +416,7 @@ async def test_a_step_that_fails_on_the_answer_quarantines_the_answer(world: Wor
     assert [name for name, _ in world.runs] == ["before", "after", "failure"]
 
 
-async def test_a_failure_in_the_flow_for_failures_is_the_end_of_it(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_failure_in_the_flow_for_failures_is_the_end_of_it(world: World, tmp_path: Path, store: Place) -> None:
     @world.step
     async def before(message: Message, context: Context) -> StepResult:
         raise MessageUnusable("no use")
@@ -451,7 +453,7 @@ async def test_the_answer_waits_for_its_turn_behind_what_its_patient_sent_meanwh
     assert most == 1
 
 
-async def test_a_stop_lets_what_is_under_way_end(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_stop_lets_what_is_under_way_end(world: World, tmp_path: Path, store: Place) -> None:
     started = asyncio.Event()
 
     @world.step

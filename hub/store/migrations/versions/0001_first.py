@@ -7,6 +7,9 @@ revision = "0001"
 down_revision = None
 
 
+WORD = sa.String().with_variant(sa.String(collation="C"), "postgresql")
+
+
 def big() -> sa.types.TypeEngine[int]:
     return sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
@@ -21,27 +24,28 @@ def upgrade() -> None:
     operations()
     records()
     housekeeping()
+    nodes()
 
 
 def messages() -> None:
     op.create_table(
         "message",
         sa.Column("seq", big(), primary_key=True),
-        sa.Column("id", sa.String, nullable=False),
+        sa.Column("id", WORD, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
-        sa.Column("connection", sa.String, nullable=False),
-        sa.Column("direction", sa.String, nullable=False),
-        sa.Column("format", sa.String, nullable=False),
-        sa.Column("type", sa.String, nullable=False),
-        sa.Column("control_id", sa.String, nullable=False),
-        sa.Column("parent", sa.String),
+        sa.Column("connection", WORD, nullable=False),
+        sa.Column("direction", WORD, nullable=False),
+        sa.Column("format", WORD, nullable=False),
+        sa.Column("type", WORD, nullable=False),
+        sa.Column("control_id", WORD, nullable=False),
+        sa.Column("parent", WORD),
         sa.Column("generation", sa.Integer, nullable=False),
-        sa.Column("state", sa.String),
+        sa.Column("state", WORD),
         sa.Column("reason", sa.Text),
-        sa.Column("flag", sa.String),
+        sa.Column("flag", WORD),
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("digest", sa.LargeBinary, nullable=False),
-        sa.Column("file", sa.String),
+        sa.Column("file", WORD),
         sa.Column("keep", sa.Integer, nullable=False),
         sa.Column("body", sa.LargeBinary),
     )
@@ -55,8 +59,8 @@ def messages() -> None:
     op.create_index("message_erase", "message", ["seq"], **partial("keep > 0 AND body IS NOT NULL"))
     op.create_table(
         "message_key",
-        sa.Column("kind", sa.String, primary_key=True),
-        sa.Column("value", sa.String, primary_key=True),
+        sa.Column("kind", WORD, primary_key=True),
+        sa.Column("value", WORD, primary_key=True),
         sa.Column("seq", sa.BigInteger, primary_key=True),
         sqlite_with_rowid=False,
     )
@@ -66,7 +70,7 @@ def messages() -> None:
         sa.Column("id", big(), primary_key=True),
         sa.Column("seq", sa.BigInteger, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
-        sa.Column("what", sa.String, nullable=False),
+        sa.Column("what", WORD, nullable=False),
         sa.Column("text", sa.LargeBinary, nullable=False),
     )
     op.create_index("note_seq", "note", ["seq"])
@@ -86,21 +90,22 @@ def works() -> None:
         "work",
         sa.Column("id", big(), primary_key=True),
         sa.Column("seq", sa.BigInteger, nullable=False),
-        sa.Column("target", sa.String, nullable=False),
-        sa.Column("lane", sa.String, nullable=False),
-        sa.Column("also", sa.String),
+        sa.Column("target", WORD, nullable=False),
+        sa.Column("lane", WORD, nullable=False),
+        sa.Column("also", WORD),
         sa.Column("generation", sa.Integer, nullable=False),
         sa.Column("again", sa.Integer, nullable=False),
-        sa.Column("state", sa.String, nullable=False),
+        sa.Column("state", WORD, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("next_at", sa.BigInteger, nullable=False),
-        sa.Column("step", sa.String, nullable=False),
+        sa.Column("step", WORD, nullable=False),
         sa.Column("origin", sa.BigInteger),
         sa.Column("asks", sa.Integer, nullable=False),
-        sa.Column("config", sa.String, nullable=False),
+        sa.Column("config", WORD, nullable=False),
         sa.Column("reason", sa.Text),
-        sa.Column("answer", sa.String),
+        sa.Column("answer", WORD),
         sa.Column("at", sa.BigInteger, nullable=False),
+        sa.Column("partition", sa.Integer, nullable=False, server_default=sa.text("0")),
     )
     unfinished = "state IN ('waiting', 'working', 'held')"
     op.create_index("work_seq", "work", ["seq"])
@@ -109,8 +114,8 @@ def works() -> None:
     op.create_index("work_not_done", "work", ["state", "id"], **partial("state NOT IN ('waiting', 'delivered')"))
     op.create_table(
         "work_lane",
-        sa.Column("target", sa.String, primary_key=True),
-        sa.Column("lane", sa.String, primary_key=True),
+        sa.Column("target", WORD, primary_key=True),
+        sa.Column("lane", WORD, primary_key=True),
         sa.Column("work", sa.BigInteger, primary_key=True),
         sqlite_with_rowid=False,
     )
@@ -119,7 +124,7 @@ def works() -> None:
         sa.Column("work", sa.BigInteger, primary_key=True),
         sa.Column("number", sa.Integer, primary_key=True),
         sa.Column("at", sa.BigInteger, nullable=False),
-        sa.Column("code", sa.String, nullable=False),
+        sa.Column("code", WORD, nullable=False),
         sa.Column("text", sa.Text, nullable=False),
         sa.Column("reply", sa.LargeBinary),
         sqlite_with_rowid=False,
@@ -129,20 +134,20 @@ def works() -> None:
 def operations() -> None:
     op.create_table(
         "route_state",
-        sa.Column("name", sa.String, primary_key=True),
-        sa.Column("state", sa.String, nullable=False),
+        sa.Column("name", WORD, primary_key=True),
+        sa.Column("state", WORD, nullable=False),
         sa.Column("until", sa.BigInteger, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
-        sa.Column("actor", sa.String, nullable=False),
+        sa.Column("actor", WORD, nullable=False),
     )
     op.create_table(
         "job",
-        sa.Column("id", sa.String, primary_key=True),
-        sa.Column("kind", sa.String, nullable=False),
-        sa.Column("state", sa.String, nullable=False),
+        sa.Column("id", WORD, primary_key=True),
+        sa.Column("kind", WORD, nullable=False),
+        sa.Column("state", WORD, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("changed_at", sa.BigInteger, nullable=False),
-        sa.Column("actor", sa.String, nullable=False),
+        sa.Column("actor", WORD, nullable=False),
         sa.Column("total", sa.BigInteger, nullable=False),
         sa.Column("looked", sa.BigInteger, nullable=False),
         sa.Column("done", sa.BigInteger, nullable=False),
@@ -155,8 +160,8 @@ def operations() -> None:
 def records() -> None:
     op.create_table(
         "record",
-        sa.Column("kind", sa.String, primary_key=True),
-        sa.Column("id", sa.String, primary_key=True),
+        sa.Column("kind", WORD, primary_key=True),
+        sa.Column("id", WORD, primary_key=True),
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
@@ -164,37 +169,37 @@ def records() -> None:
     )
     op.create_table(
         "record_key",
-        sa.Column("kind", sa.String, primary_key=True),
-        sa.Column("name", sa.String, primary_key=True),
-        sa.Column("value", sa.String, primary_key=True),
-        sa.Column("id", sa.String, primary_key=True),
-        sa.Column("only", sa.Integer, nullable=False),
+        sa.Column("kind", WORD, primary_key=True),
+        sa.Column("name", WORD, primary_key=True),
+        sa.Column("value", WORD, primary_key=True),
+        sa.Column("id", WORD, primary_key=True),
+        sa.Column("sole", sa.Integer, nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_index("record_key_id", "record_key", ["kind", "id"])
-    op.create_index("record_key_only", "record_key", ["kind", "name", "value"], unique=True, **partial("only = 1"))
+    op.create_index("record_key_only", "record_key", ["kind", "name", "value"], unique=True, **partial("sole = 1"))
 
 
 def housekeeping() -> None:
     op.create_table(
         "due",
-        sa.Column("job", sa.String, primary_key=True),
-        sa.Column("key", sa.String, primary_key=True),
+        sa.Column("job", WORD, primary_key=True),
+        sa.Column("key", WORD, primary_key=True),
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("payload", sa.LargeBinary, nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_index("due_at", "due", ["at"])
     op.create_table(
-        "counter", sa.Column("name", sa.String, primary_key=True), sa.Column("value", sa.BigInteger, nullable=False)
+        "counter", sa.Column("name", WORD, primary_key=True), sa.Column("value", sa.BigInteger, nullable=False)
     )
     op.create_table(
         "audit",
         sa.Column("seq", big(), primary_key=True),
         sa.Column("at", sa.BigInteger, nullable=False),
-        sa.Column("actor", sa.String, nullable=False),
-        sa.Column("action", sa.String, nullable=False),
-        sa.Column("object", sa.String, nullable=False),
+        sa.Column("actor", WORD, nullable=False),
+        sa.Column("action", WORD, nullable=False),
+        sa.Column("object", WORD, nullable=False),
         sa.Column("detail", sa.Text, nullable=False),
         sa.Column("chain", sa.LargeBinary, nullable=False),
     )
@@ -203,4 +208,21 @@ def housekeeping() -> None:
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("wrapped", sa.LargeBinary, nullable=False),
     )
-    op.create_table("info", sa.Column("name", sa.String, primary_key=True), sa.Column("value", sa.Text, nullable=False))
+    op.create_table("info", sa.Column("name", WORD, primary_key=True), sa.Column("value", sa.Text, nullable=False))
+
+
+def nodes() -> None:
+    op.create_table(
+        "node",
+        sa.Column("id", WORD, primary_key=True),
+        sa.Column("name", WORD, nullable=False),
+        sa.Column("until", sa.BigInteger, nullable=False),
+        sa.Column("shares", sa.Integer, nullable=False),
+        sa.Column("knows", sa.Integer, nullable=False),
+        sa.Column("number", sa.BigInteger, nullable=False),
+        sa.Column("first_seq", sa.BigInteger, nullable=False),
+        sa.Column("first_work", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "lease", sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False), sa.Column("node", WORD)
+    )

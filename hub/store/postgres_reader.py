@@ -1,0 +1,48 @@
+"""The readers' side of PostgreSQL: the queries of reader.py on connections of asyncpg."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import asyncpg
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from hub.store.postgres import connect
+from hub.store.reader import Reader
+
+T = TypeVar("T")
+
+
+class PostgresReader(Reader):
+    """Reads on the primary: a replica may show commits in another order."""
+
+    def __init__(self, url: str, connections: int = 4) -> None:
+        async def open_connection() -> asyncpg.Connection[Any]:
+            return await connect(url, default_transaction_read_only="on", jit="off")
+
+        self._engine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=open_connection,
+            isolation_level="AUTOCOMMIT",
+            pool_size=connections,
+            max_overflow=0,
+        )
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    async def run(self, query: Callable[[Connection], T]) -> T:
+        """Once more on a new connection when the old one has gone, as after a restart of the server."""
+        try:
+            return await self._run(query)
+        except (DBAPIError, OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+            if isinstance(error, DBAPIError) and not error.connection_invalidated:
+                raise
+            return await self._run(query)
+
+    async def _run(self, query: Callable[[Connection], T]) -> T:
+        async with self._engine.connect() as connection:
+            return await connection.run_sync(query)
