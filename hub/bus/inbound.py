@@ -10,6 +10,7 @@ from typing import Any
 
 from hub.bus.core import Core
 from hub.bus.failpoints import reached
+from hub.bus.sequence import Sequences
 from hub.connector import SourceConfig
 from hub.format import Keys
 from hub.message import Message
@@ -68,6 +69,7 @@ class Inbound:
             if value
         }
         self._core = core
+        self._sequences = Sequences(self.name, core.reader)
         self._outcomes = outcomes
         self._answer_before_commit = answer_before_commit
         self._drop_ordering_key = drop_ordering_key
@@ -154,6 +156,8 @@ class Inbound:
         row.keys = self._core.filing.rows(keys)
         if keys.findings:
             row.flag = keys.findings[0]
+        if (sequence := message.headers.get("sequence")) is not None:
+            await self._sequences.note(row, sequence)
         recognise = keys.duplicate_key or message.duplicate_key
         if recognise and self._remember_for:
             row.seen_key = self._core.seal.digest(f"{self.name}\x1f{recognise}".encode())

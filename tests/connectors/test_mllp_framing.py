@@ -105,6 +105,19 @@ def test_the_framing_table(name: str, loop: str, cut: Callable[[bytes], list[int
         runner.run(_play(CASES[name], cut))
 
 
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.long), 17])
+@pytest.mark.parametrize("name", [name for name in CASES if len(CASES[name].sent) < 2000])
+async def test_the_framing_table_cut_in_two_at_every_place(name: str, every: int) -> None:
+    """In the suite at some places of each case, in the long form at all of them; and at every place without sockets."""
+    case = CASES[name]
+    sent = case.sent
+    whole = _frames(sent, [len(sent)], 10**6)
+    for place in range(1, len(sent)):
+        assert _frames(sent, [place, len(sent)], 10**6) == whole
+    for place in range(1 + len(name) % every, len(sent), every):
+        await _play(case, lambda data, place=place: [place, len(data) - place])  # type: ignore[misc]
+
+
 async def _play(case: Case, cut: Callable[[bytes], list[int]]) -> None:
     """The last message shows that nothing else was answered, and that the connection is alive."""
     deliver = FakeDeliver()

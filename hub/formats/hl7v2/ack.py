@@ -11,7 +11,7 @@ from functools import lru_cache
 from hub.errors import MessageUnusable
 from hub.formats.hl7v2.escapes import Separators, escape
 from hub.formats.hl7v2.lines import LINE_END
-from hub.formats.hl7v2.message import Hl7, opened
+from hub.formats.hl7v2.message import Hl7
 from hub.message import new_id
 
 TABLE_0357 = {
@@ -118,7 +118,28 @@ class Acknowledgement:
 
 def read_acknowledgement(frame: bytes) -> Acknowledgement:
     """Raises MessageUnusable when the frame is no acknowledgement."""
-    message = opened(frame)
+    return _read_quickly(frame) or _read(frame)
+
+
+_PLAIN = re.compile(rb"MSH\|\^~\\&\|([^\x00-\x1f]*)\rMSA\|([AC][AER])\|([A-Za-z0-9._-]+)(?:\|[^\x00-\x1f]*)?\r?")
+"""Two segments with the usual separators, and nothing to unescape in what counts."""
+_ASCII_OR_MORE = frozenset({b"", b"ASCII", b"8859/1", b"UNICODE UTF-8", b"UTF-8"})
+"""Charsets (MSH-18) in which ASCII bytes are ASCII."""
+
+
+def _read_quickly(frame: bytes) -> Acknowledgement | None:
+    """The usual answer, MSH and MSA in plain ASCII; None when it takes more to read it.  Gives the same as `_read`."""
+    found = _PLAIN.fullmatch(frame) if frame.isascii() else None
+    if found is None:
+        return None
+    header = found[1]
+    if header.count(b"|") >= 15 and header.split(b"|", 16)[15] not in _ASCII_OR_MORE:
+        return None
+    return Acknowledgement(found[2].decode(), found[3].decode())
+
+
+def _read(frame: bytes) -> Acknowledgement:
+    message = Hl7(frame)
     code = message.get("MSA-1")
     if not code:
         raise MessageUnusable("the answer has no MSA-1, so it is no acknowledgement", code="HL7-110")

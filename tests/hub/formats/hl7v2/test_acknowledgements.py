@@ -4,10 +4,10 @@ import re
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from hub.errors import MessageUnusable
-from hub.formats.hl7v2 import Hl7, acknowledge, read_acknowledgement
+from hub.formats.hl7v2 import Acknowledgement, Hl7, ack, acknowledge, read_acknowledgement
 from hub.formats.hl7v2.ack import TABLE_0357, Fault
 from tests.hub.formats.messages import MSH, PROPERTY, hl7, with_charset
 
@@ -231,3 +231,28 @@ def test_what_we_write_we_read(code: str) -> None:
     fault = None if code == "AA" else FAULT
     read = read_acknowledgement(acknowledge(request(), code, fault))
     assert (read.code, read.control_id, read.text) == (code, "42", "101" if fault else "")
+
+
+PARTS = st.sampled_from(
+    [b"MSH|^~\\&|", b"MSH|^~\\&#|", b"SIM|R|", b"ACK^A01", b"|", b"\r", b"\r", b"\n", b"MSA|", b"\rMSA|AA|M1", b"\rMSA|ZZ|M1\r",
+     b"AA", b"CE", b"|M-1.2_x", b"\\T\\", b"^", b"~", b"\xc3\xa9", b"UNICODE UTF-8", b"UTF-16", b"ISO IR87", b"ERR|||101\r",
+     b"\x1c",
+     b"\x00", b" ", b"|" * 12]
+)  # fmt: skip
+
+
+@given(st.lists(PARTS, max_size=14).map(b"".join), st.booleans())
+@settings(max_examples=400, deadline=None)
+def test_answers_that_are_read_quickly_say_what_they_say_when_read_in_full(noise: bytes, ordinary: bool) -> None:
+    frame = b"MSH|^~\\&|SIM|R|HUB|R|2026||ACK|A1|P|2.5" + noise + (b"\rMSA|AE|M1|no\r" if ordinary else b"")
+    for read in (frame, noise):
+        quick = ack._read_quickly(read)
+        assert quick is None or quick == ack._read(read)
+
+
+@pytest.mark.parametrize("more", ["", "|", "|accepted", "|||7"])
+@pytest.mark.parametrize("charset", ["", "||||||8859/1", "||||||UNICODE UTF-8"])
+@pytest.mark.parametrize("end", ["", "\r"])
+def test_the_usual_answers_are_read_quickly(more: str, charset: str, end: str) -> None:
+    frame = f"MSH|^~\\&|SIM|R|HUB|R|2026||ACK^A01^ACK|A1|P|2.5{charset}\rMSA|AA|M-1{more}{end}".encode()
+    assert ack._read_quickly(frame) == Acknowledgement("AA", "M-1")
