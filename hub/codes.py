@@ -208,6 +208,10 @@ CODES: dict[str, tuple[str, str]] = {
     "OPS-004": ("A message is being worked on this moment.", "Try again in a moment, or pause its connection first."),
     "OPS-005": ("A message was made by the hub itself.", "Correct what it was made of, or skip it."),
     "OPS-006": ("An edited file is no message.", "The text says what is wrong with it; nothing was sent."),
+    "OPS-010": (
+        "A change of the clinic file needs a restart.",
+        "The store, its key and the plugins are chosen at a start. Stop the hub and start it again.",
+    ),
     "PLG-001": ("Two plugins have the same name.", "Uninstall one of them."),
     "PLG-002": ("A plugin cannot be imported.", "Reinstall it, or write its name under `disable`."),
     "PLG-003": ("A plugin implements a hook that does not exist, or wrongly.", "Check the spelling against hub/hookspecs.py."),

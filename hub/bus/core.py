@@ -71,6 +71,15 @@ class Core:
             write.due.append(DueRow(job, key) if due is None else self.bodies.due_row(due))
         return write
 
+    def adopt(self, clinic: Clinic) -> None:
+        """Another clinic file for the same store counts from now on."""
+        was, settings = self.surroundings, clinic.settings
+        self.clinic = clinic
+        self.filing = Filing(clinic.catalogue, self.seal)
+        self.router = Router(list(settings.flows.values()), clinic.catalogue.formats)
+        self.surroundings = Surroundings(settings, clinic.catalogue, clinic.mappings, self.seal, was.records, was.numbers)
+        self.retention.adopt(settings)
+
     async def renew_data_keys(self) -> None:
         """Makes the data keys of today and tomorrow, so that there always is one that is on disk."""
         keys = {number: self.seal.new_data_key(number) for number in self.seal.missing_days(datetime.now(UTC))}

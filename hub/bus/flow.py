@@ -106,8 +106,13 @@ class FlowTarget(Target):
     def __init__(self, flow: Flow, core: Core, follower: Follower) -> None:
         name = f"flow:{flow.name}"
         super().__init__(name, core.journal, core.reader, PARALLEL, signals=core.signals.target(name), spans=core.spans)
-        self.flow = flow
         self._core, self._follower = core, follower
+        self.use(flow)
+
+    def use(self, flow: Flow) -> None:
+        """From the next message on; what runs ends as it began."""
+        self.flow = flow
+        core = self._core
         way, _, name = flow.settings.source.partition(" ")
         self._connection = name if way == "connection" else ""
         found = core.clinic.settings.connections.get(self._connection)
@@ -115,9 +120,10 @@ class FlowTarget(Target):
         self._authority = (config.authority or "") if isinstance(config, SourceConfig) else ""
 
     async def handle(self, item: Item) -> None:
-        start = self.flow.index(item.step)
+        flow = self.flow
+        start = flow.index(item.step)
         if start is None:
-            await self.hold(item, MessageUnusable(f"the flow {self.flow.name} has no step {item.step!r} any more"))
+            await self.hold(item, MessageUnusable(f"the flow {flow.name} has no step {item.step!r} any more"))
             return
         message = await self._core.bodies.load(item.message)
         began = time.monotonic()
@@ -135,7 +141,7 @@ class FlowTarget(Target):
             )
             try:
                 async with asyncio.timeout(STEP_TIMEOUT):
-                    await self.flow.run(message, start, context)
+                    await flow.run(message, start, context)
                 reached("flow_ran")
                 await self.journal.commit(await self._write(item, context))
                 reached("flow_kept")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +23,7 @@ from hub.bus.space import LOOK_EVERY
 from hub.bus.status import describe_status
 from hub.bus.target import Target
 from hub.clinic import Clinic
-from hub.connector import AnySource, Destination, Source
+from hub.connector import AnyConnector, AnySource, Destination, Source
 from hub.errors import HubError, StoreError
 from hub.settings import Settings
 from hub.store.rows import Mark, NewWork, Write
@@ -95,7 +96,7 @@ class Hub:
         self.jobs = Jobs(self)
         self.due = DueWork(core)
         self._build_targets()
-        await self._hold_the_homeless()
+        await self.hold_the_homeless()
         await routes.restore(self)
         highest = core.store.writer.work
         for target in self.targets.values():
@@ -116,19 +117,35 @@ class Hub:
         self.clinic.registry.tell("hub_started", hub=self)
 
     def _build_targets(self) -> None:
-        core, settings = self.core, self.clinic.settings
+        settings = self.clinic.settings
         self.flows = {name: Flow.build(flow) for name, flow in settings.flows.items()}
-        targets: list[Target] = [FlowTarget(flow, core, self.follower) for flow in self.flows.values()]
-        instances = {name: c.connector(name, c.config) for name, c in settings.connections.items()}
-        targets += [
-            OutgoingTarget(name, connection, self.flows, core, self.follower)
-            for name, connection in instances.items()
-            if isinstance(connection, Destination)
-        ]
-        self.targets = {target.name: target for target in targets}
-        for target in targets:
-            target.on_drained = self._drained
-        self.sources = {name: connection for name, connection in instances.items() if isinstance(connection, Source)}
+        for flow in self.flows.values():
+            self.add_target(FlowTarget(flow, self.core, self.follower))
+        for name, connection in settings.connections.items():
+            self.add_connection(name, connection.connector(name, connection.config))
+
+    def add_connection(self, name: str, connection: AnyConnector) -> None:
+        """Puts a connection where it belongs; it neither sends nor receives yet."""
+        if isinstance(connection, Destination):
+            self.add_target(OutgoingTarget(name, connection, self.flows, self.core, self.follower))
+        self.replace_source(name, connection)
+
+    def replace_source(self, name: str, connection: AnyConnector) -> None:
+        """The object that receives under this name, not opened yet; none when the connection does not receive."""
+        self.sources.pop(name, None)
+        if isinstance(connection, Source):
+            self.sources[name] = connection
+            self._closed.discard(name)
+
+    def put_sources_back(self, sources: dict[str, AnySource], closed: Collection[str]) -> None:
+        """As they were, some of them closed."""
+        self.sources.clear()
+        self.sources.update(sources)
+        self._closed = {name for name in self._closed if name in sources} | set(closed)
+
+    def add_target(self, target: Target) -> None:
+        target.on_drained = self._drained
+        self.targets[target.name] = target
 
     def is_open(self, source: str) -> bool:
         """True while it receives."""
@@ -164,11 +181,25 @@ class Hub:
         """Nothing more is received by it."""
         if name in self._open:
             self._open.discard(name)
-            await _close(self.sources[name])
+            await self.close_quietly(self.sources[name])
 
-    async def _hold_the_homeless(self) -> None:
-        """Open work whose flow, step or connection is gone from the clinic file waits for a person."""
+    @staticmethod
+    async def close_quietly(connection: Any) -> None:
+        """Within its time; how it ends is nobody's failure."""
+        try:
+            async with asyncio.timeout(2.5):
+                await connection.close()
+        except (HubError, TimeoutError, OSError) as error:
+            log.warning("a connection did not close", connection=connection.name, error=type(error).__name__)
+
+    async def hold_the_homeless(self, targets: Collection[str] | None = None) -> None:
+        """Open work whose flow, step or connection is gone from the clinic file waits for a person.
+
+        Of these targets, none of whose work may be running, or of all.
+        """
         for target, step, _, _ in await self.core.reader.open_targets():
+            if targets is not None and target not in targets:
+                continue
             if (reason := homeless(target, step, self.clinic.settings)) is None:
                 continue
             after, marks = 0, []
@@ -230,13 +261,13 @@ class Hub:
     async def _close_everything(self) -> None:
         if self.watching is not None:
             self.watching.cancel()
-        await asyncio.gather(*(_close(source) for source in self.sources.values()))
+        await asyncio.gather(*(self.close_quietly(source) for source in self.sources.values()))
         if hasattr(self, "due"):
             self.due.scheduler.stop()
             await self.jobs.stop()
         await asyncio.gather(*(target.drain(DRAIN) for target in self.targets.values()))
         destinations = [t.destination for t in self.targets.values() if isinstance(t, OutgoingTarget)]
-        await asyncio.gather(*(_close(destination) for destination in destinations))
+        await asyncio.gather(*(self.close_quietly(destination) for destination in destinations))
         await self.core.close()
 
     # How it is.
@@ -260,11 +291,3 @@ def homeless(target: str, step: str, settings: Settings) -> str | None:
     if connection is None or not issubclass(connection.connector, Destination):
         return f"there is no connection {name!r} to send to any more in the clinic file"
     return None
-
-
-async def _close(connection: Any) -> None:
-    try:
-        async with asyncio.timeout(2.5):
-            await connection.close()
-    except (HubError, TimeoutError, OSError) as error:
-        log.warning("a connection did not close", connection=connection.name, error=type(error).__name__)

@@ -19,11 +19,12 @@ from hub.bus.core import Core
 from hub.bus.corrections import Corrections, EditParams, SkipParams
 from hub.bus.hub import Hub
 from hub.bus.jobs import Job, JobOperations, JobParams, line as job_line, new_replay, take_step
+from hub.bus.reload import reload
 from hub.bus.replay import Replay, ReplayParams
 from hub.bus.routes import RouteParams, Routes
 from hub.bus.status import describe_status
 from hub.bus.timeline import MASK, Timeline, TraceParams
-from hub.errors import Conflict, NotFound, Refused
+from hub.errors import Conflict, NotFound, Refused, Unreachable
 from hub.message import Message
 from hub.store.reader import MessageFilter, state_of
 from hub.store.rows import STATES, AuditRow, Write
@@ -119,6 +120,7 @@ class Operations:
             "backup": _BuiltIn(BackupParams, self.backup),
             "retention.preview": _BuiltIn(NoParams, self.retention_preview, audit="none"),
             "retention.run": _BuiltIn(NoParams, self.retention_run),
+            "reload": _BuiltIn(NoParams, self.reload, audit="with"),
             "status": _BuiltIn(NoParams, self.status, audit="none"),
         }
 
@@ -314,6 +316,11 @@ class Operations:
     async def retention_run(self, _: NoParams, audit: AuditRow) -> dict[str, Any]:
         swept = await self.core.retention.sweep(audit.actor)
         return {**swept.rows, "files": swept.files, "drafts": swept.drafts}
+
+    async def reload(self, _: NoParams, audit: AuditRow) -> dict[str, Any]:
+        if self.hub is None:
+            raise Unreachable("no hub is running; it reads the clinic file when it starts")
+        return await reload(self.hub, audit)
 
     async def status(self, _: NoParams, __: AuditRow) -> dict[str, Any]:
         jobs = [job_line(row) for row in await self.core.reader.jobs(running=True)]

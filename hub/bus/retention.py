@@ -69,6 +69,10 @@ class Retention:
         self._sweeping = asyncio.Lock()
         self._next = time.monotonic() + FIRST_AFTER
 
+    def adopt(self, settings: Settings) -> None:
+        """The clinic file has changed."""
+        self._kept = kept_for(settings)
+
     async def look(self) -> None:
         """Sweeps when it is time to; called from time to time."""
         if time.monotonic() < self._next:

@@ -169,10 +169,12 @@ async def restore(hub: Hub) -> None:
 
 
 def stop_as_before(hub: Hub, route: str, until: int) -> None:
-    target = hub.targets.get(route)
-    if target is not None and hub.stopped[route] == "draining":
+    target, state = hub.targets.get(route), hub.stopped.get(route)
+    if target is None or state is None:
+        return
+    if state == "draining":
         target.lanes.drain_until(until)
-    elif target is not None:
+    else:
         target.pause()
 
 

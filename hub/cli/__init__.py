@@ -27,6 +27,7 @@ CORE: dict[str, tuple[str, str]] = {
     "new": ("hub.cli.new:new", "Begin a connector of your own, with its tests."),
     "pause": ("hub.cli.routes:pause", "Stop a connection or flow; its work waits."),
     "plugins": ("hub.cli.plugins:plugins", "What is installed, and what it brings."),
+    "reload": ("hub.cli.reload:reload", "Let the running hub read its clinic file again."),
     "replay": ("hub.cli.replay:replay", "Do messages again."),
     "resume": ("hub.cli.routes:resume", "Let a connection or flow go on."),
     "restore": ("hub.cli.backup:restore", "Verify a backup and put it in the place of the store."),

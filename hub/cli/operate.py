@@ -7,7 +7,7 @@ import getpass
 from pathlib import Path
 from typing import Any
 
-from hub.errors import HubError, NotFound, Refused, StoreError, Unreachable
+from hub.errors import ConfigError, ConnectionDown, HubError, NotFound, Problem, Refused, StoreError, Unreachable
 
 _ERRORS: dict[str, type[HubError]] = {"not_found": NotFound, "refused": Refused, "store": StoreError}
 TIMEOUT = 60.0
@@ -62,6 +62,10 @@ def _ask_running(path: Path, operation: str, params: dict[str, Any]) -> Any:
     body = response.json()
     if response.is_success:
         return body["result"]
+    if body.get("kind") == "config":
+        raise ConfigError(body["text"], problems=[Problem(**problem) for problem in body["problems"]], code=body["code"])
+    if body.get("kind") == "down":
+        raise ConnectionDown(body["text"], code=body["code"])
     raise _ERRORS.get(body.get("kind", ""), HubError)(body["text"], code=body["code"], help=body.get("help"))
 
 

@@ -16,6 +16,7 @@ from hub.cli import OK, UNREACHABLE
 from hub.cli.output import say
 from hub.clinic import Clinic
 from hub.console.api import ControlSocket
+from hub.errors import HubError
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +39,10 @@ async def _serve(clinic: Clinic) -> int:
         loop.add_signal_handler(name, stop.set)
     hub = Hub(clinic)
     await hub.start()
-    control = ControlSocket(hub, Operations(hub.core, hub))
+    operations = Operations(hub.core, hub)
+    if hasattr(signal, "SIGHUP"):
+        loop.add_signal_handler(signal.SIGHUP, _reload, operations)
+    control = ControlSocket(hub, operations)
     try:
         await control.open()
         say(f"ready in {time.monotonic() - started:.1f} s: {', '.join(_places(hub)) or 'no connections'}")
@@ -52,6 +56,23 @@ async def _serve(clinic: Clinic) -> int:
         return UNREACHABLE
     say("stopped")
     return OK
+
+
+_reloading: set[asyncio.Task[None]] = set()
+
+
+def _reload(operations: Operations) -> None:
+    """SIGHUP does what `hub reload` does; what came of it is said."""
+
+    async def run() -> None:
+        try:
+            await operations.run("reload", {}, "SIGHUP")
+        except HubError as error:
+            log.error("the clinic file was not taken; the old one counts on", code=error.code, reason=str(error))
+
+    task = asyncio.get_running_loop().create_task(run())
+    _reloading.add(task)
+    task.add_done_callback(_reloading.discard)
 
 
 def _places(hub: Hub) -> list[str]:

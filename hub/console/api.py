@@ -12,6 +12,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import structlog
@@ -23,7 +24,7 @@ from starlette.routing import Route
 
 from hub.bus.hub import Hub
 from hub.bus.operations import Operations
-from hub.errors import Busy, HubError, NotFound, Refused, StoreError
+from hub.errors import Busy, ConfigError, ConnectionDown, HubError, NotFound, Refused, StoreError
 from hub.paths import control_socket
 
 log = structlog.get_logger(__name__)
@@ -76,7 +77,16 @@ async def _params(request: Request) -> dict[str, Any]:
 
 
 def _failure(error: HubError) -> Response:
-    kinds = ((NotFound, "not_found", 404), (Refused, "refused", 409), (StoreError, "store", 503), (Busy, "busy", 503))
+    if isinstance(error, ConfigError):
+        problems = [asdict(problem) for problem in error.problems]
+        return JSONResponse({"code": error.code, "text": str(error), "kind": "config", "problems": problems}, status_code=409)
+    kinds = (
+        (NotFound, "not_found", 404),
+        (Refused, "refused", 409),
+        (StoreError, "store", 503),
+        (Busy, "busy", 503),
+        (ConnectionDown, "down", 503),
+    )
     kind, status = next(((name, status) for cls, name, status in kinds if isinstance(error, cls)), ("error", 400))
     return JSONResponse({"code": error.code, "text": str(error), "kind": kind, "help": error.help}, status_code=status)
 
