@@ -54,7 +54,7 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "CFG-023": (
         "A flow does not say where its messages come from.",
-        "Write from: CONNECTION, from: {due: JOB} or from: {failed: FLOW}.",
+        'Write from: CONNECTION, from: {due: JOB}, from: {failed: FLOW} or from: {every: day, at: "06:00"}.',
     ),
     "CFG-024": ("A flow begins at something that does not exist.", "Check the name."),
     "CFG-025": ("A flow begins at a connection that only sends.", "Use a connection that receives."),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import zoneinfo
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, SecretStr
 
@@ -35,6 +35,7 @@ from hub.settings.model import (
 )
 from hub.settings.payers import read_payers
 from hub.settings.profiles import Profiles
+from hub.settings.schedule import EverySettings, Schedule, Timing
 from hub.settings.values import Values, did_you_mean
 from hub.step import Site
 from hub.units import parse_duration
@@ -375,9 +376,11 @@ class _Loader:
         when = parse_when(content.get("when"), lambda at, text: self.report("CFG-021", (*key, "when", *at), text))
         self.check_when_keys(key, when)
         steps = self.steps(key, name, content.get("steps"))
-        if source is None:
+        timing = self.flow_timing(key, content.get("from"))
+        if source is None or timing is None:
             return None
-        return FlowSettings(name, source, when, steps, fingerprint(content))
+        schedule = Schedule.of(timing, self.zone_of(key, timing.site)) if isinstance(timing, EverySettings) else None
+        return FlowSettings(name, source, when, steps, fingerprint(content), timing=timing, schedule=schedule)
 
     def check_when_keys(self, key: Key, when: When) -> None:
         for condition in conditions_of(when):
@@ -391,10 +394,36 @@ class _Loader:
             if problem:
                 self.report("CFG-022", (*key, "when", *condition.place), problem, of_key=True, help=did_you_mean(name, HEADERS))
 
+    def flow_timing(self, key: Key, given: Any) -> Timing | None:
+        """What becomes of missed times; None when something is wrong with it."""
+        here: Key = (*key, "from")
+        if not isinstance(given, dict):
+            return Timing()
+        if "every" in given:
+            return cast("Timing | None", self.part(EverySettings, here, given))
+        rest = {name: value for name, value in given.items() if name not in ("due", "failed")}
+        if rest and "due" in given:
+            return cast("Timing | None", self.part(Timing, here, rest))
+        return Timing()
+
+    def zone_of(self, key: Key, site: str | None) -> tzinfo:
+        """The zone of a site of the clinic file; of its first one when none is named."""
+        sites = self.named("sites")
+        if site is not None and site not in sites:
+            self.report("CFG-015", (*key, "from", "site"), f"there is no site {site!r}", help=did_you_mean(site, sites))
+        content = sites.get(site or next(iter(sites), ""))
+        name = content.get("timezone") if isinstance(content, dict) else None
+        try:
+            return _zone(str(name))
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            return UTC  # what is wrong with the site is told where the site stands
+
     def flow_source(self, key: Key, name: str, given: Any) -> str | None:
         here: Key = (*key, "from")
-        if isinstance(given, dict) and len(given) == 1:
-            way, what = next(iter(given.items()))
+        if isinstance(given, dict) and "every" in given:
+            return f"every {name}"
+        if isinstance(given, dict) and ("due" in given or len(given) == 1):
+            way, what = ("due", given["due"]) if "due" in given else next(iter(given.items()))
             known = {"due": list(self.catalogue.due), "failed": list(self.named("flows"))}
             if way in known and what in known[way]:
                 return f"{way} {what}"
@@ -404,7 +433,8 @@ class _Loader:
                 return None
         connections = self.named("connections")
         if not isinstance(given, str):
-            text = "`from` is missing" if given is None else "`from` is a connection, {due: JOB} or {failed: FLOW}"
+            ways = "a connection, {due: JOB}, {failed: FLOW} or {every: day, at: TIME}"
+            text = "`from` is missing" if given is None else f"`from` is {ways}"
             self.report("CFG-023", here, f"the flow {name!r}: {text}", expected="from: CONNECTION")
             return None
         if given not in connections:

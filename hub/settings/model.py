@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from hub.connector import AnyConnector, ConnectorConfig
 from hub.records import Organisation, Payer
+from hub.settings.schedule import AS_SOON_AS_POSSIBLE, Schedule, Timing
 from hub.step import AnyStep, Site, StepConfig
 from hub.units import YEAR, Duration, Size
 from hub.when import When
@@ -171,11 +172,14 @@ class FlowSettings:
 
     name: str
     source: str
-    """`connection NAME`, `due JOB` or `failed FLOW`."""
+    """`connection NAME`, `due JOB`, `failed FLOW`, or `every FLOW` when it begins by the clock."""
     when: When
     steps: tuple[StepSettings, ...]
     fingerprint: str
     """Of its settings, kept with its work."""
+    timing: Timing = AS_SOON_AS_POSSIBLE
+    schedule: Schedule | None = None
+    """When it begins by the clock."""
 
 
 @dataclass(slots=True)
