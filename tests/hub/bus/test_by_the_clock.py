@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as datetimes
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -29,17 +27,17 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[timedelta]]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[timedelta]:
     """What the hub's clock is ahead of ours, for planned work."""
     offset = [timedelta()]
 
     class Shifted(datetime):
         @classmethod
-        def now(cls, tz: datetimes.tzinfo | None = None) -> datetime:  # type: ignore[override]
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
             return datetime.now(tz) + offset[0]
 
     monkeypatch.setattr(duework, "datetime", Shifted)
-    yield offset
+    return offset
 
 
 @pytest.fixture
@@ -77,7 +75,7 @@ async def test_a_flow_by_the_clock_runs_once_for_each_time(
             assert len(planned(store)) == 1
         assert len(set(ticks)) == 3
         assert {datetime.fromisoformat(tick).hour for tick in ticks} <= {11, 12}, "06:00 in Chicago"
-        [first] = [row for row in await ask(hub, "messages.list", connection="nightly", limit=1)]
+        [first] = await ask(hub, "messages.list", connection="nightly", limit=1)
         assert first["state"] == "delivered"
 
 

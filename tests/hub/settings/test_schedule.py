@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zoneinfo
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_every_day_of_twelve_years_has_its_time_exactly_once(zone: str, at: str)
     days = [run.astimezone(zoneinfo.ZoneInfo(zone)).date() for run in found]
     assert len(set(days)) == len(days)
     assert len(days) >= 12 * 365
-    assert {b - a for a, b in zip(days, days[1:], strict=False)} == {timedelta(days=1)}
+    assert {b - a for a, b in itertools.pairwise(days)} == {timedelta(days=1)}
     local = {run.astimezone(zoneinfo.ZoneInfo(zone)).strftime("%H:%M") for run in found}
     assert local <= {at, f"{int(at[:2]) + 1:02d}{at[2:]}"}
     if at not in ("02:00", "02:30"):
