@@ -212,6 +212,7 @@ CODES: dict[str, tuple[str, str]] = {
         "A change of the clinic file needs a restart.",
         "The store, its key and the plugins are chosen at a start. Stop the hub and start it again.",
     ),
+    "OPS-011": ("A look at what comes has ended.", "The hub was restarted, or others have looked since; run `hub tail` again."),
     "PLG-001": ("Two plugins have the same name.", "Uninstall one of them."),
     "PLG-002": ("A plugin cannot be imported.", "Reinstall it, or write its name under `disable`."),
     "PLG-003": ("A plugin implements a hook that does not exist, or wrongly.", "Check the spelling against hub/hookspecs.py."),

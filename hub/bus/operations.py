@@ -23,6 +23,7 @@ from hub.bus.reload import reload
 from hub.bus.replay import Replay, ReplayParams
 from hub.bus.routes import RouteParams, Routes
 from hub.bus.status import describe_status
+from hub.bus.tail import NextParams, TailParams, Tails
 from hub.bus.timeline import MASK, Timeline, TraceParams
 from hub.errors import Conflict, NotFound, Refused, Unreachable
 from hub.message import Message
@@ -103,6 +104,7 @@ class Operations:
     def __init__(self, core: Core, hub: Hub | None = None) -> None:
         self.core = core
         self.hub = hub
+        tails = Tails(core, self._lines, running=hub is not None)
         self._built_in = {
             "messages.list": _BuiltIn(ListParams, self.list_messages),
             "messages.show": _BuiltIn(ShowParams, self.show_message),
@@ -120,6 +122,8 @@ class Operations:
             "backup": _BuiltIn(BackupParams, self.backup),
             "retention.preview": _BuiltIn(NoParams, self.retention_preview, audit="none"),
             "retention.run": _BuiltIn(NoParams, self.retention_run),
+            "tail.begin": _BuiltIn(TailParams, tails.begin),
+            "tail.next": _BuiltIn(NextParams, tails.next, audit="none"),
             "reload": _BuiltIn(NoParams, self.reload, audit="with"),
             "status": _BuiltIn(NoParams, self.status, audit="none"),
         }
@@ -172,10 +176,12 @@ class Operations:
     # The journal.
 
     async def list_messages(self, params: ListParams, _: AuditRow) -> list[dict[str, Any]]:
-        rows = await self._select(params)
+        return await self._lines(await self._select(params), params.phi)
+
+    async def _lines(self, rows: Sequence[Any], phi: bool) -> list[dict[str, Any]]:
         works = await self.core.reader.works_of([row.seq for row in rows])
         keys = await self.core.reader.keys_of([row.seq for row in rows])
-        return [self._line(row, works, keys, params.phi) for row in rows]
+        return [self._line(row, works, keys, phi) for row in rows]
 
     async def _select(self, params: Selection) -> Sequence[Any]:
         if params.state == "working":

@@ -35,6 +35,7 @@ CORE: dict[str, tuple[str, str]] = {
     "run": ("hub.cli.run:run", "Run the hub."),
     "show": ("hub.cli.show:show", "What a file says: HL7 v2, X12, benefits."),
     "status": ("hub.cli.status:status", "Connections, flows, backlog, last error."),
+    "tail": ("hub.cli.tail:tail", "Messages as they come."),
     "test": ("hub.cli.test:test", "Run the cases of mappings and flows."),
     "trace": ("hub.cli.trace:trace", "The timeline of a message, patient or appointment."),
     "try": ("hub.cli.try_flow:try_flow", "Each step's output for one message; nothing is kept or sent."),

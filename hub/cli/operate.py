@@ -13,11 +13,13 @@ _ERRORS: dict[str, type[HubError]] = {"not_found": NotFound, "refused": Refused,
 TIMEOUT = 60.0
 
 
-def operate(config: str, operation: str, params: dict[str, Any]) -> Any:
-    """The result of an operation; raises what it raised."""
+def operate(config: str, operation: str, params: dict[str, Any], *, running: bool = False) -> Any:
+    """The result of an operation; raises what it raised, or Unreachable when a hub has to be running and none is."""
     path = control_socket_of(Path(config))
     if path is not None and path.exists() and (answer := _ask_running(path, operation, params)) is not _NOBODY:
         return answer
+    if running:
+        raise Unreachable("the hub has stopped")
     from hub.clinic import load_clinic
 
     return asyncio.run(_ask_at_rest(load_clinic(Path(config)), operation, params))

@@ -64,6 +64,7 @@ class MessageFilter:
     since: int | None = None
     limit: int = 100
     before_seq: int | None = None
+    after_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +200,15 @@ class Reader(ABC):
     async def children(self, ids: Sequence[str]) -> list[Row[Any]]:
         return await self.rows(select(message).where(message.c.parent.in_(ids)).order_by(message.c.seq))
 
-    async def list_messages(self, wanted: MessageFilter) -> list[Row[Any]]:
-        """Newest first.  Every condition has an index."""
-        query = select(message).order_by(message.c.seq.desc()).limit(wanted.limit)
+    async def list_messages(self, wanted: MessageFilter, *, oldest_first: bool = False) -> list[Row[Any]]:
+        """Newest first as a rule.  Every condition has an index."""
+        order = message.c.seq.asc() if oldest_first else message.c.seq.desc()
+        query = select(message).order_by(order).limit(wanted.limit)
         return await self.rows(query.where(_matches(wanted)))
+
+    async def newest_seq(self) -> int:
+        row = await self.first(select(func.max(message.c.seq)))
+        return int(row[0] or 0) if row else 0
 
     async def list_seqs(self, wanted: MessageFilter) -> list[int]:
         """Only where they are, for many: the newest of them, oldest first."""
@@ -348,6 +354,8 @@ def _matches(wanted: MessageFilter) -> ColumnElement[bool]:
         conditions.append(message.c.seq >= _first_seq_since(wanted.since))
     if wanted.before_seq is not None:
         conditions.append(message.c.seq < wanted.before_seq)
+    if wanted.after_seq is not None:
+        conditions.append(message.c.seq > wanted.after_seq)
     for kinds, value in wanted.keys:
         seqs = select(message_key.c.seq).where(message_key.c.kind.in_(kinds), message_key.c.value == value)
         conditions.append(message.c.seq.in_(seqs))
