@@ -79,6 +79,7 @@ class Core:
         self.router = Router(list(settings.flows.values()), clinic.catalogue.formats)
         self.surroundings = Surroundings(settings, clinic.catalogue, clinic.mappings, self.seal, was.records, was.numbers)
         self.retention.adopt(settings)
+        self.space.adopt(settings.disk)
 
     async def renew_data_keys(self) -> None:
         """Makes the data keys of today and tomorrow, so that there always is one that is on disk."""

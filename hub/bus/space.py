@@ -50,6 +50,10 @@ class Space:
         self.since: float | None = None
         """When it was no longer ok, in seconds since 1970."""
 
+    def adopt(self, settings: DiskSettings) -> None:
+        """The clinic file has changed; the next look goes by it."""
+        self._settings = settings
+
     async def look(self) -> None:
         """Asks the disk; a disk that cannot be asked is left to the errors of those who write to it."""
         try:

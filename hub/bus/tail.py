@@ -82,7 +82,7 @@ class Tails:
             raise NotFound("this look has ended; begin anew", code="OPS-011")
         self._looks.move_to_end(params.tail)
         end = time.monotonic() + WAIT
-        while not (rows := await self._new(look)) and time.monotonic() < end:
+        while not (rows := await self._new(look)) and time.monotonic() < end:  # noqa: ASYNC110 - the store has no event
             await asyncio.sleep(EVERY)
         return {"tail": params.tail, "messages": await self._lines(rows, look.params.phi)}
 

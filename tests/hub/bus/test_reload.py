@@ -232,7 +232,7 @@ async def test_a_hundred_reloads_under_load_lose_nothing_and_keep_the_order(file
 
 
 async def test_at_rest_there_is_nothing_to_reload(file: Path) -> None:
-    core = open_core(load_clinic(file))
+    core = await open_core(load_clinic(file))
     try:
         with pytest.raises(Unreachable, match="when it starts"):
             await Operations(core).run("reload", {}, "carla")
