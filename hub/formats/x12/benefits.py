@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from hub.formats.x12 import codes
-from hub.formats.x12.eligibility import Benefit, Patient
+from hub.formats.x12.eligibility import Benefit, Patient, Period
+from hub.formats.x12.values import is_day
 
 PLAN = "30"
 """Service type of the plan as a whole (health benefit plan coverage)."""
@@ -29,10 +30,11 @@ class Chosen:
     why: str
 
 
-def status(patient: Patient, service_types: Sequence[str] = (), *, rejected_above: bool = False) -> str:
+def status(patient: Patient, service_types: Sequence[str] = (), *, service_date: str = "", rejected_above: bool = False) -> str:
     """`active`, `active_review`, `inactive`, `not_covered`, `unknown`, `rejected`.
 
-    The plan as a whole (EB03 = 30) decides; if it is not mentioned the asked service types do, and another one never.
+    The plan as a whole (EB03 = 30) decides; if it is not mentioned the asked service types do, and another one never.  A plan
+    that is active, but not on the day of the visit (`service_date`, CCYYMMDD), is for a person to look at.
     """
     relevant = _most_relevant([b for b in patient.benefits if b.code in _STATUS_CODES], service_types)
     said = {b.code for b in relevant}
@@ -41,6 +43,8 @@ def status(patient: Patient, service_types: Sequence[str] = (), *, rejected_abov
     if rejected_above or patient.rejections:
         return "active_review" if active else "rejected"
     if codes.ACTIVE_PENDING in said or (active and inactive) or len(_families(relevant)) > 1:
+        return "active_review"
+    if active and outside(patient, service_date):
         return "active_review"
     if active:
         return "not_covered" if _refused(patient, set(service_types) - {PLAN}) else "active"
@@ -103,13 +107,29 @@ def co_payment(patient: Patient, service_types: Sequence[str] = ()) -> Chosen | 
     return _only_one(rows, f"co-payment{network}")
 
 
+def co_insurance(patient: Patient, service_types: Sequence[str] = ()) -> Chosen | None:
+    """The patient's share of the price (EB*A), as the payer wrote it: .2 is a fifth; None when the payer named none."""
+    rows = [b for b in patient.benefits if b.code == "A" and b.percent and b.network != "N"]
+    rows = _for_service(rows, service_types)
+    rows, network = _prefer_network(rows)
+    return _only_one(_prefer_office(rows), f"co-insurance{network}", "share")
+
+
 def deductible_remaining(patient: Patient) -> Chosen | None:
-    """What is left of the deductible (EB*C, period 29); the smaller of individual and family, which is what binds first."""
-    rows = [b for b in patient.benefits if b.code == "C" and b.amount and b.period == codes.PERIOD_REMAINING]
-    rows = [b for b in rows if b.network != "N"]
-    rows = [b for b in rows if not b.service_types or PLAN in b.service_types] or rows
-    individual = _remaining([b for b in rows if b.level in ("IND", "")], "individual")
-    family = _remaining([b for b in rows if b.level == "FAM"], "family")
+    """What is left of the deductible (EB*C)."""
+    return _still_to_pay(patient, "C", "deductible")
+
+
+def out_of_pocket_remaining(patient: Patient) -> Chosen | None:
+    """What the patient may still have to pay in all before the plan pays everything (EB*G)."""
+    return _still_to_pay(patient, "G", "out-of-pocket limit")
+
+
+def _still_to_pay(patient: Patient, code: str, words: str) -> Chosen | None:
+    """The smaller of individual and family, which is what binds first."""
+    rows = [b for b in patient.benefits if b.code == code and b.amount and b.network != "N"]
+    individual = _remaining([b for b in rows if b.level in ("IND", "")], f"individual {words}")
+    family = _remaining([b for b in rows if b.level == "FAM"], f"family {words}")
     if individual is None or family is None:
         return individual or family
     unclear = next((c for c in (individual, family) if c.amount is None), None)
@@ -119,9 +139,26 @@ def deductible_remaining(patient: Patient) -> Chosen | None:
     return Chosen(smaller.amount, smaller.segments, f"{smaller.why}: smaller than segment {other.segments[0]}")
 
 
-def _remaining(rows: list[Benefit], whose: str) -> Chosen | None:
-    rows, network = _prefer_network(rows)
-    return _only_one(rows, f"remaining {whose} deductible{network}")
+def _remaining(rows: list[Benefit], what: str) -> Chosen | None:
+    """As the payer says it (period 29), else what it has set (23, 22, 25) less what it has counted (24)."""
+    said = [b for b in rows if b.period == codes.PERIOD_REMAINING]
+    if said:
+        said = [b for b in said if not b.service_types or PLAN in b.service_types] or said
+        said, network = _prefer_network(said)
+        return _only_one(said, f"remaining {what}{network}")
+    whole = [b for b in rows if not b.service_types or PLAN in b.service_types]
+    whole, network = _prefer_network(whole)
+    base = _only_one([b for b in whole if b.period in codes.PERIODS_OF_A_YEAR], "")
+    met = _only_one([b for b in whole if b.period == codes.PERIOD_TO_DATE], "")
+    if base is None or met is None:
+        return None
+    segments = base.segments + met.segments
+    if base.amount is None or met.amount is None:
+        return Chosen(None, segments, base.why or met.why)
+    left = Decimal(base.amount) - Decimal(met.amount)
+    if left < 0:
+        return Chosen(None, segments, f"more of the {what} was counted than there is")
+    return Chosen(str(left), segments, f"{what}{network} less what was counted")
 
 
 def _for_service(rows: list[Benefit], service_types: Sequence[str]) -> list[Benefit]:
@@ -144,15 +181,62 @@ def _prefer_office(rows: list[Benefit]) -> list[Benefit]:
     return [b for b in rows if "11" in b.places] or [b for b in rows if not b.places] or rows
 
 
-def _only_one(rows: list[Benefit], why: str) -> Chosen | None:
+def _only_one(rows: list[Benefit], why: str, what: str = "amount") -> Chosen | None:
     if not rows:
         return None
     segments = tuple(b.segment for b in rows)
-    if not all(_AMOUNT.fullmatch(b.amount) for b in rows):
+    values = [b.percent if what == "share" else b.amount for b in rows]
+    if not all(_AMOUNT.fullmatch(value) for value in values):
         return Chosen(None, segments, "the payer named an amount that is no number")
-    if len({Decimal(b.amount) for b in rows}) > 1:
-        return Chosen(None, segments, "the payer named several different amounts")
-    return Chosen(rows[0].amount, segments[:1], why)
+    if len({Decimal(value) for value in values}) > 1:
+        return Chosen(None, segments, f"the payer named several different {what}s")
+    return Chosen(values[0], segments[:1], why)
+
+
+def authorization(patient: Patient, service_types: Sequence[str] = ()) -> Chosen | None:
+    """Whether the service needs authorization (EB11): `Y`, `N`, `U`; None when the payer did not say."""
+    rows = [b for b in patient.benefits if b.authorization and b.network != "N"]
+    rows = _for_service(rows, service_types)
+    said = {b.authorization for b in rows}
+    if not said:
+        return None
+    segments = tuple(b.segment for b in rows)
+    if "Y" in said and len(said) > 1:
+        return Chosen("Y", segments, "for some of what the payer lists")
+    return Chosen(rows[0].authorization, segments, "as the payer says") if len(said) == 1 else Chosen("U", segments, "unclear")
+
+
+# Days.
+
+
+def covered_days(patient: Patient) -> tuple[str, str]:
+    """First and last day of the coverage (CCYYMMDD), empty where the payer did not say."""
+    levels = [patient.level, patient.subscriber]
+    whole = [b for b in patient.benefits if b.code in codes.ACTIVE and (not b.service_types or PLAN in b.service_types)]
+    dates = [*(d for level in levels for d in level.dates), *(d for b in whole for d in b.dates)]
+    begins = [_said(dates, kind) for kind in ("356", "346", "348", "307", "291")]
+    ends = [_said(dates, kind, last=True) for kind in ("357", "347", "349", "307", "291")]
+    return next((day for day in begins if day), ""), next((day for day in ends if day), "")
+
+
+def _said(dates: Iterable[Period], kind: str, *, last: bool = False) -> str:
+    """A day of this kind; of 307 and 291 the end counts only where it is a range."""
+    for date in dates:
+        if date.qualifier == kind:
+            if last and kind in ("307", "291"):
+                return date.ends if is_day(date.ends) else ""
+            if not last and kind in ("307", "291") and not date.ends:
+                return ""  # one day is the day that was asked for
+            return date.starts if is_day(date.starts) else ""
+    return ""
+
+
+def outside(patient: Patient, day: str) -> bool:
+    """Whether the payer's own dates say that the coverage is not in force on this day."""
+    if not is_day(day):
+        return False
+    first, last = covered_days(patient)
+    return bool((first and day < first) or (last and day > last))
 
 
 def plan_instead(patient: Patient) -> Benefit | None:

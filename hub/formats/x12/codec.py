@@ -31,7 +31,12 @@ ANSWER_FIELDS = frozenset(
         "patient",
         "plan",
         "dates",
+        "covered_from",
+        "covered_to",
         "benefits",
+        "accumulators",
+        "other_coverage",
+        "programmes",
         "chosen",
         "other_payer",
     ]
@@ -81,7 +86,7 @@ class X12Format(WritableFormat):
         )
 
     def open(self, message: Message) -> Fields:
-        answer = report.answer(message.body, message.headers.get("service_types", "").split())
+        answer = report.answer(message.body, message.headers.get("service_types", "").split(), _day(message))
         asked, answered = message.headers.get("trace"), answer.get("trace_numbers")
         if asked and answered and asked not in answered:
             return DottedFields(_FOREIGN)
@@ -103,6 +108,11 @@ class X12Format(WritableFormat):
         body = build_270(inquiry, control_number=number, trace=trace, now=context.now.astimezone(context.site.zone))
         headers = {"service_types": " ".join(inquiry.service_types), "trace": trace}
         return message.derive(body, format=self.name, type="270", headers=headers)
+
+
+def _day(message: Message) -> str:
+    """The day of the visit, as X12 writes it."""
+    return message.headers.get("service_date", "").replace("-", "")[:8]
 
 
 def _inquiry(values: dict[str, Any]) -> Inquiry:

@@ -63,10 +63,16 @@ RELATIONSHIP: dict[str, str] = {
 
 PERIOD_VISIT = "27"
 PERIOD_REMAINING = "29"
+PERIOD_TO_DATE = "24"
+PERIODS_OF_A_YEAR = frozenset(["", "22", "23", "25"])
+"""EB06 of a base amount."""
 
 MEDICARE = frozenset({"MA", "MB"})
 MEDICARE_PARTS = MEDICARE | {"QM"}
 """EB04 of what original Medicare pays: parts A and B, and the cost share of a qualified beneficiary."""
+MEDICARE_SECOND = frozenset(["12", "13", "14", "15", "16", "41", "42", "43", "47", "WC"])
+"""EB04 of an `EB*R` by which Medicare names who pays before it."""
+MEDICAID = "MC"
 ADVANTAGE = frozenset({"HN", "HM", "PR", "PS", "IN"})
 """EB04 of an `EB*R` by which Medicare names a plan that has taken its place."""
 

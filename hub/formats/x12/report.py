@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from hub.formats.x12 import benefits, codes
+from hub.formats.x12.accumulators import accumulators
 from hub.formats.x12.acknowledgements import ACCEPTED, read_999, read_ta1
 from hub.formats.x12.check import check
 from hub.formats.x12.claim_status import read_claims
+from hub.formats.x12.coordination import other_coverages, programmes
 from hub.formats.x12.eligibility import Benefit, Eligibility, Entity, Patient, Period, Rejection, read_eligibility
 from hub.formats.x12.envelope import Group, Interchange, Transaction, read
 from hub.formats.x12.tokens import Findings
@@ -25,10 +27,10 @@ def describe(data: bytes) -> dict[str, Any]:
     return {"format": "x12", "findings": [f.as_dict() for f in findings], "interchanges": interchanges}
 
 
-def answer(data: bytes, service_types: Sequence[str] = ()) -> dict[str, Any]:
+def answer(data: bytes, service_types: Sequence[str] = (), service_date: str = "") -> dict[str, Any]:
     """The first answer in a file, flat, for mappings: what the payer says about one patient, or why it says nothing.
 
-    `service_types` are those that were asked for.
+    `service_types` are those that were asked for, `service_date` is the day of the visit (CCYYMMDD).
     """
     file = read(data)
     findings = file.findings
@@ -41,7 +43,7 @@ def answer(data: bytes, service_types: Sequence[str] = ()) -> dict[str, Any]:
         if transaction.set == "271" and transaction.readable:
             reply = read_eligibility(transaction)
             findings.add(*check(transaction), *reply.findings)
-            result |= _flat_answer(reply, service_types)
+            result |= _flat_answer(reply, service_types, service_date)
             break
         if transaction.set == "999" and any(verdict.refused for verdict in read_999(transaction)):
             result |= {"set": "999", "failure": "The payer refused the form of our inquiry (999)."}
@@ -52,17 +54,18 @@ def answer(data: bytes, service_types: Sequence[str] = ()) -> dict[str, Any]:
     return result
 
 
-def _flat_answer(reply: Eligibility, service_types: Sequence[str]) -> dict[str, Any]:
+def _flat_answer(reply: Eligibility, service_types: Sequence[str], service_date: str) -> dict[str, Any]:
     rejections = [_rejection(r) for r in reply.rejections]
     found: dict[str, Any] = {"set": "271", "failure": None, "reference": reply.reference, "rejections": rejections}
     if not reply.patients:
         return found | {"status": "rejected" if rejections else "unknown"}
     patient = reply.patients[0]
-    coverage = _coverage(patient, service_types, rejected_above=bool(rejections))
+    coverage = _coverage(patient, service_types, service_date, rejected_above=bool(rejections))
     instead = benefits.plan_instead(patient)
     coverage["rejections"] = rejections + coverage["rejections"]
     coverage["other_payer"] = (benefits.entity_names([instead]) or [instead.plan or "another plan"])[0] if instead else None
-    chosen = [entry for entry in coverage["chosen"].values() if entry and entry["amount"] is not None]
+    owed = (coverage["chosen"][name] for name in ("co_payment", "deductible_remaining"))
+    chosen = [entry for entry in owed if entry and entry["amount"] is not None]
     coverage["chosen"]["segments"] = [segment for entry in chosen for segment in entry["segments"]]
     return found | coverage
 
@@ -142,18 +145,29 @@ def _inquiry(patient: Patient) -> dict[str, Any]:
     }
 
 
-def _coverage(patient: Patient, service_types: Sequence[str] = (), *, rejected_above: bool = False) -> dict[str, Any]:
+def _coverage(
+    patient: Patient, service_types: Sequence[str] = (), service_date: str = "", *, rejected_above: bool = False
+) -> dict[str, Any]:
+    first, last = benefits.covered_days(patient)
     return {
-        "status": benefits.status(patient, service_types, rejected_above=rejected_above),
+        "status": benefits.status(patient, service_types, service_date=service_date, rejected_above=rejected_above),
         **_people(patient),
         "plan": benefits.plan_name(patient),
         "dates": [
             _date(period) for period in [*patient.subscriber.dates, *(patient.dependent.dates if patient.dependent else [])]
         ],
+        "covered_from": first or None,
+        "covered_to": last or None,
         "benefits": [_benefit(benefit) for benefit in patient.benefits],
+        "accumulators": [one.as_dict() for one in accumulators(patient.benefits)],
+        "other_coverage": [other.as_dict() for other in other_coverages(patient)],
+        "programmes": programmes(patient),
         "chosen": {
             "co_payment": _chosen(benefits.co_payment(patient, service_types)),
+            "co_insurance": _chosen(benefits.co_insurance(patient, service_types)),
             "deductible_remaining": _chosen(benefits.deductible_remaining(patient)),
+            "out_of_pocket_remaining": _chosen(benefits.out_of_pocket_remaining(patient)),
+            "authorization": _chosen(benefits.authorization(patient, service_types)),
         },
         "rejections": [_rejection(r) for r in patient.rejections],
     }
@@ -184,13 +198,23 @@ def _benefit(benefit: Benefit) -> dict[str, Any]:
         "references": [{"qualifier": q, "value": v, "text": t or None} for q, v, t in benefit.references],
         "dates": [_date(period) for period in benefit.dates],
         "places": benefit.places,
+        "conditions": benefit.conditions,
+        "procedure": benefit.procedure or None,
         "messages": benefit.messages,
         "entity": _entity(benefit.entities[0]) if benefit.entities else None,
+        "entities": [_entity(entity) for entity in benefit.entities],
     }
 
 
 def _entity(entity: Entity) -> dict[str, Any]:
-    return {"code": entity.code, "name": entity.name or None, "qualifier": entity.qualifier or None, "id": entity.id or None}
+    return {
+        "code": entity.code,
+        "name": entity.name or None,
+        "qualifier": entity.qualifier or None,
+        "id": entity.id or None,
+        "address": entity.address,
+        "contacts": [{"kind": kind, "number": number} for kind, number in entity.contacts],
+    }
 
 
 def _date(period: Period) -> dict[str, Any]:
