@@ -313,6 +313,10 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "X12-BOM": ("The file begins with a byte order mark.", "Harmless; it was skipped."),
     "X12-CASE": ("A segment id is not in capitals.", "Harmless here; other readers refuse it."),
+    "X12-CLAIMS": (
+        "pyx12 finds a claim or payment wrong, or could not check it.",
+        "The text says what and where; tell the sender.",
+    ),
     "X12-CODE": ("An element holds a code that may not stand there.", "What was sent is shown as it came; tell the sender."),
     "X12-DATE": ("A date is no day of the calendar.", "What was sent is shown as it came; tell the sender."),
     "X12-EB01": ("A benefit has a code that is none.", "Tell the payer."),

@@ -141,3 +141,35 @@ def test_a_message_may_come_through_a_pipe(options: list[str]) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert b"00042" in done.stdout
+
+
+def test_people_see_what_the_visit_costs_who_else_pays_and_where_it_stands(cli: Cli) -> None:
+    rich = X12.replace("AAA*N**72*C~\n", "EB*C*IND*30***23*1500*****Y~\nEB*C*IND*30***29*310.50*****Y~\nEB*R**30*C1*SECOND~\n")
+    Path("rich.edi").write_text(rich.replace("SE*14", "SE*16"), encoding="utf-8")
+    out = cli("show", "rich.edi").out
+    assert "co-payment          10   (co-payment in network, segment 12)" in out
+    assert "deductible left     310.50   (remaining individual deductible in network, segment 14)" in out
+    assert "base 1500, remaining 310.50, met 1189.50 (worked out)" in out
+    assert "co-insurance        the payer did not say" in out
+    assert "other coverage      SECOND" in out
+    assert "authorization       the payer did not say" in out
+
+
+def test_the_card_stays_on_one_page(cli: Cli) -> None:
+    many = X12.replace("AAA*N**72*C~\n", "EB*B**98***27*10*****Y~\n" * 60).replace("SE*14", "SE*73")
+    Path("many.edi").write_text(many, encoding="utf-8")
+    out = cli("show", "many.edi").out
+    assert len(out.splitlines()) < 50
+    assert "and 38 more; --json has all of them" in out
+
+
+def test_an_answer_can_be_had_as_fhir(cli: Cli) -> None:
+    done = cli("show", "b.edi", "a.hl7", "--fhir")
+    assert done.code == 0
+    assert [(line["resourceType"], line["outcome"]) for line in done.lines] == [("CoverageEligibilityResponse", "complete")]
+
+
+def test_claims_are_for_an_optional_library_and_without_it_that_is_said(cli: Cli) -> None:
+    Path("pay.edi").write_text(X12.replace("271", "835").replace("005010X279A1", "005010X221A1"), encoding="utf-8")
+    done = cli("show", "pay.edi")
+    assert "clinic-hub[claims]" in done.err or "X12-CLAIMS" in done.out
