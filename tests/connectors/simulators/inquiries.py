@@ -30,9 +30,9 @@ def inquiry(
     asked = ["DTP*291*D8*20261124", "EQ*30"]
     subscriber = f"NM1*IL*1*{family}*{given}****MI*{member}"
     if dependent is None:
-        body += [f"TRN*1*{trace}*9CLINIC0001", subscriber, f"DMG*D8*{born}", *asked]
+        body += [f"TRN*1*{trace}*9CLINIC001", subscriber, f"DMG*D8*{born}", *asked]
     else:
         first, last, birth = dependent
-        body += [subscriber, "HL*4*3*23*0", f"TRN*1*{trace}*9CLINIC0001", f"NM1*03*1*{last}*{first}", f"DMG*D8*{birth}", *asked]
+        body += [subscriber, "HL*4*3*23*0", f"TRN*1*{trace}*9CLINIC001", f"NM1*03*1*{last}*{first}", f"DMG*D8*{birth}", *asked]
     tail = [f"SE*{len(body) + 1}*0001", "GE*1*7", "IEA*1*000000007"]
     return "~".join([*head, *body, *tail]) + "~"
