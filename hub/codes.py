@@ -299,6 +299,8 @@ CODES: dict[str, tuple[str, str]] = {
         "The numbers of one patient in a message belong to several charts.",
         "Merge the charts in the EHR (the merge message does the rest) or correct PID-3; then replay.",
     ),
+    "VIS-006": ("A visit state has no visit number.", "Ask the sender to fill PV1-19, or name the right field in a mapping."),
+    "VIS-007": ("A document has no number.", "Ask the sender to fill TXA-12 (MDM) or OBR-3 (ORU)."),
     "WRK-001": ("The step worklist was given something that is no outcome.", "Put it behind `save: coverage_check`."),
     "X12-2100C": ("The subscriber of a 271 or 270 is not named.", "Tell the payer; what could be read is shown."),
     "X12-2120": ("A loop 2120 has no name in it.", "Tell the payer; what could be read is shown."),

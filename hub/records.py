@@ -50,7 +50,12 @@ class Record(BaseModel):
     """Base of all records."""
 
     model_config = ConfigDict(
-        extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True, frozen=True, ser_json_bytes="base64"
+        extra="forbid",
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        frozen=True,
+        ser_json_bytes="base64",
+        val_json_bytes="base64",
     )
 
     @model_validator(mode="before")
@@ -159,6 +164,36 @@ class Appointment(Record):
 
 GONE: frozenset[str] = frozenset({"cancelled", "deleted", "no_show"})
 """Statuses of appointments that will not take place."""
+
+
+DocumentEvent = Literal["new", "status", "addendum", "edited", "replacement", "cancelled"]
+
+
+class Document(Record):
+    """One document of one patient (MDM, or ORU with an embedded one)."""
+
+    id: str = ""
+    """Unique number of the document (TXA-12), else the filler's order number (OBR-3)."""
+    event: DocumentEvent = "new"
+    """What was said last about it."""
+    parent: Text | None = None
+    """The document that this one adds to or replaces (TXA-13)."""
+    replaced_by: Text | None = None
+    kind: Text | None = None
+    """What kind of document it is, as its sender names kinds (TXA-2, OBR-4)."""
+    title: Text | None = None
+    status: Text | None = None
+    """How far it is (TXA-17, HL7 table 0271; OBR-25, table 0123)."""
+    author: Text | None = None
+    written_at: AwareDatetime | None = None
+    content: bytes | None = None
+    media_type: Text | None = None
+    """What the content is, as its first bytes say: application/pdf, image/tiff, text/plain ..."""
+    pointer: Text | None = None
+    """Where the document is, when it was not sent itself (OBX-5 of type RP)."""
+    patient: Patient | None = None
+    """The patient as the message names them; the saved record keeps only `patient_id`."""
+    patient_id: str = ""
 
 
 class Payer(Record):

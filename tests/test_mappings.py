@@ -16,7 +16,10 @@ from hub.registry import Registry
 from hub.yaml_text import load_file
 from tests.support import ROOT, run_hub
 
-NAMES = ("271_to_coverage", "adt_to_patient", "siu_to_appointment", "visit_to_270")
+NAMES = (
+    "271_to_coverage", "adt_to_deletion", "adt_to_patient", "adt_to_visit_state", "mdm_to_document", "oru_to_document",
+    "siu_to_appointment", "visit_to_270",
+)  # fmt: skip
 
 
 def results_of(name: str, path: Path | None = None) -> list[CaseResult]:

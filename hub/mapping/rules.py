@@ -9,11 +9,11 @@
     header appointment
     made starts_at | plus_minutes 30
 
-A path gives its first value, with `[*]` all of them (transforms then work on each); `made` gives what the rule of another
-field makes, that stands above it in the same block.  A `?` behind a transform makes the value empty when the transform cannot
-work on it; without it the message is rejected.  `default` takes another path or text when the value is empty, `else` begins
-another rule for that.  HL7's `""` ("there is none") counts as empty for both, and stays when nothing else is found.  There are
-no conditions, loops or arithmetic: anything cleverer is a transform written in Python, with a name and a test.
+A path gives its first value, with `[*]` (`OBX[*,2=ED]-5`) all of them: transforms then work on each.  `made` gives what the
+rule of another field makes, that stands above it in the same block.  A `?` behind a transform makes the value empty when the
+transform cannot work on it; without it the message is rejected.  `default` takes another path or text when the value is empty,
+`else` begins another rule for that.  HL7's `""` ("there is none") counts as empty for both, and stays when nothing else is
+found.  There are no conditions, loops or arithmetic: anything cleverer is a transform in Python, with a name and a test.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Origin:
 
 
 def read_path(fields: Fields, path: str) -> Any:
-    if "[*]" not in path:
+    if "[*" not in path:
         return fields.get(path)
     values = fields.get_all(path)
     return [value for value in values if value != NULL] or (NULL if values else None)
@@ -135,7 +135,7 @@ class Rule:
         """The one path whose value this rule takes as it is; None when it does more."""
         first = self.pipes[0]
         plain = len(self.pipes) == 1 and not first.steps and first.origin.kind == "path"
-        return first.origin.text if plain and "[*]" not in first.origin.text else None
+        return first.origin.text if plain and "[*" not in first.origin.text else None
 
     def is_said(self, fields: Fields) -> bool:
         """True when the message says something where this rule reads it."""
@@ -247,7 +247,7 @@ def _argument(word: str) -> Origin:
     """A word, a text in quotes, or a path in braces."""
     if not (word[0] == "{" and word[-1] == "}"):
         return Origin("text", _unquote(word))
-    if "[*]" in word:
+    if "[*" in word:
         raise RuleError(f"{word}: an argument is one value, so its path cannot say [*]")
     return Origin("path", word[1:-1])
 
@@ -284,9 +284,14 @@ def _word(value: Any) -> str:
 
 
 def _kind(type: type) -> str:
-    return {"str": "a text", "date": "a day", "datetime": "a moment", "int": "a number", "bool": "yes or no"}.get(
-        type.__name__, f"a {type.__name__}"
-    )
+    return {
+        "str": "a text",
+        "date": "a day",
+        "datetime": "a moment",
+        "int": "a number",
+        "bool": "yes or no",
+        "bytes": "a document",
+    }.get(type.__name__, f"a {type.__name__}")
 
 
 def _required(target: str) -> Apply:

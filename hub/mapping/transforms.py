@@ -6,9 +6,10 @@ Each gets one value and gives the next.  Words in errors never hold the value: i
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
 
+from hub.formats import document
 from hub.transform import Transform, TransformContext
 
 _TIMESTAMP = re.compile(r"(\d{4})(\d{2})(\d{2})(?:(\d{2})(\d{2})?(\d{2})?(?:\.\d+)?)?([+-]\d{4})?", re.ASCII)
@@ -127,6 +128,18 @@ def _authority(value: str | None, _: Sequence[str], context: TransformContext) -
     return value or context.authority or None
 
 
+def _document(values: Sequence[str], arguments: Sequence[str], _: TransformContext) -> bytes:
+    return "\n".join(values).encode() if arguments else document.embedded(values)
+
+
+def _one_word(word: str) -> Callable[[Sequence[str]], None]:
+    def check(arguments: Sequence[str]) -> None:
+        if list(arguments) not in ([], [word]):
+            raise ValueError(f"takes no argument but {word}")
+
+    return check
+
+
 MANY = 99
 
 TRANSFORMS: tuple[Transform, ...] = (
@@ -135,11 +148,25 @@ TRANSFORMS: tuple[Transform, ...] = (
     Transform("date", _date, summary="a day from YYYYMMDD or a longer HL7 time"),
     Transform("datetime", _datetime, summary="a moment from an HL7 time; without an offset it is local to the site"),
     Transform("digits", _digits, summary="only the digits"),
+    Transform(
+        "document",
+        _document,
+        (0, 1),
+        summary="the document in OBX-5 of type ED, which may come in pieces; `document text` makes one of lines of text",
+        whole=True,
+        check=_one_word("text"),
+    ),
     Transform("drop_if", _drop_if, (1, MANY), summary="empty when the value is one of these words"),
     Transform("earliest", _earliest, summary="of several days or moments the first", takes=date, whole=True),
     Transform("is", _is, (1, MANY), summary="true when the value is one of these words, else false"),
     Transform("keep_if", _keep_if, (1, MANY), summary="empty unless the value is one of these words"),
     Transform("lower", lambda v, _, __: v.lower(), summary="small letters"),
+    Transform(
+        "media_type",
+        lambda v, _, __: document.media_type(v),
+        summary="what a document is, by its first bytes: application/pdf, text/plain ...",
+        takes=bytes,
+    ),
     Transform("number", _number, summary="a whole number"),
     Transform(
         "plus",

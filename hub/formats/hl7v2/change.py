@@ -41,12 +41,12 @@ def _set(hl7: Hl7, path: str, value: Any, as_it_came: Hl7) -> None:
     target = paths.parse(path)
     if value == "" and not hl7.standing(path):
         return  # there is nothing to empty
-    if len(hl7.places(target.segment)) < target.occurrence:
+    if len(hl7.matching(target)) < target.occurrence:
         _make_room(hl7, target, path)
     if isinstance(value, Copied):
         hl7.copy(path, as_it_came, value.path)
     elif isinstance(value, list):
-        if target.component is not None or "[" in path.partition("-")[2]:
+        if target.component is not None or paths.names_repetition(path):
             raise MessageUnusable(f"{path} takes one value, but its rule gives several; write | join ' ', or the whole field")
         hl7.set_repetitions(path, [_text(one) for one in value])
     else:
@@ -56,7 +56,7 @@ def _set(hl7: Hl7, path: str, value: Any, as_it_came: Hl7) -> None:
 def _make_room(hl7: Hl7, target: paths.Path, path: str) -> None:
     """Puts in the segment that is missing; only where there is no doubt where it belongs."""
     there, name = hl7.places(target.segment), target.segment
-    if len(there) == target.occurrence - 1:
+    if len(there) == target.occurrence - 1 and target.where is None:
         if name.startswith("Z"):
             hl7.add(name)
             return

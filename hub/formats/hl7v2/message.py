@@ -171,10 +171,19 @@ class Hl7:
 
     def values(self, path: paths.Path, places: Iterable[int]) -> Iterator[str]:
         """The values at a path among the segments at these places."""
-        ids, name = self.ids, path.segment
-        found = [place for place in places if ids[place] == name]
+        found = self.matching(path, places)
         for place in found[path.occurrence - 1 : path.occurrence] if path.occurrence else found:
             yield from self._field_values(place, path)
+
+    def matching(self, path: paths.Path, places: Iterable[int] | None = None) -> list[int]:
+        """Where the segments stand that a path may mean, before one of them is picked; among these places, else among all."""
+        ids, name, where = self.ids, path.segment, path.where
+        found = [place for place in (range(len(ids)) if places is None else places) if ids[place] == name]
+        return found if where is None else [place for place in found if self._fits(place, where)]
+
+    def _fits(self, place: int, where: paths.Where) -> bool:
+        first = next(iter(self.repetitions(place, where.field)), "")
+        return (self.part(first, where.component) == where.value) == where.holds
 
     def _single(self, place: int, path: paths.Single) -> str | None:
         """What `_field_values` gives first for a path that means one value."""
@@ -227,7 +236,7 @@ class Hl7:
         parsed = paths.parse(path)
         if parsed.segment in HEADERS and parsed.field <= 2:
             return escape(self.get(path) or "", self.separators)
-        places = self.places(parsed.segment)
+        places = self.matching(parsed)
         for place in places[parsed.occurrence - 1 : parsed.occurrence] if parsed.occurrence else places:
             for repetition in self._selected(place, parsed):
                 if text := self._cut(repetition, parsed.component, parsed.subcomponent):
@@ -295,7 +304,7 @@ class Hl7:
 
     def _put(self, path: paths.Path, written: str, text: str, *, whole: bool = False) -> None:
         self._may_be_written()
-        found = self.places(path.segment)
+        found = self.matching(path)
         if not 1 <= path.occurrence <= len(found):
             raise MessageUnusable(f"{written}: there is no such {path.segment} segment to write to")
         header = path.segment in HEADERS

@@ -1,7 +1,9 @@
 """Paths to fields: `PID-5.1`, `PID-3[2].4.2`, `PID-3[5=MR].1`, `IN1[2]-36`, `OBX[*]-5`.
 
-`SEG[n]` picks the n-th segment of that name (default 1), `-F` the field, `[r]` a repetition by number or by the value of one
-of its components, `.C` a component, `.S` a subcomponent.  Without a component the whole repetition is meant.
+`SEG[n]` picks the n-th segment of that name (default 1), `SEG[*]` all, `OBX[2=ED]` the first whose field (or component, `3.1`)
+has that value, `OBX[2!=ED]` the first that has another, `OBX[*,2=ED]` all that have it.  `-F` is the field, `[r]` a repetition
+by number or by the value of one of its components, `.C` a component, `.S` a subcomponent.  Without a component the whole
+repetition is meant.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 _PATH = re.compile(
-    r"(?P<segment>[A-Za-z][A-Za-z0-9]{2})(?:\[(?P<occurrence>\*|[0-9]{1,7})\])?"
+    r"(?P<segment>[A-Za-z][A-Za-z0-9]{2})"
+    r"(?:\[(?P<occurrence>\*|[0-9]{1,7})?(?:(?(occurrence),)(?P<where>[0-9]{1,4})(?:\.(?P<part>[0-9]{1,4}))?(?P<is>!?=)(?P<value>[^\]]*))?\])?"
     r"-(?P<field>[0-9]{1,4})(?:\[(?P<repetition>\*|[0-9]{1,7}|[0-9]{1,4}=[^\]]*)\])?"
     r"(?:\.(?P<component>[0-9]{1,4})(?:\.(?P<subcomponent>[0-9]{1,4}))?)?"
 )
@@ -19,6 +22,16 @@ _PATH = re.compile(
 
 HEADERS = frozenset({"MSH", "FHS", "BHS"})
 """Segments whose first field is the separator itself."""
+
+
+class Where(NamedTuple):
+    """A condition on the first value of a field of a segment."""
+
+    field: int
+    component: int | None
+    value: str
+    holds: bool
+    """False for `!=`."""
 
 
 class Path(NamedTuple):
@@ -32,13 +45,15 @@ class Path(NamedTuple):
     """Component number and the value it must have."""
     component: int | None
     subcomponent: int | None
+    where: Where | None = None
+    """What a field of the segment must hold, or must not."""
 
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Path:
     """Raises ValueError saying what a path looks like."""
     match = _PATH.fullmatch(text.strip())
-    if not match:
+    if not match or "[]" in text or (match["where"] and (match["occurrence"] or "*") != "*"):
         raise ValueError(f"{text!r} is no HL7 path; one looks like PID-5.1, PID-3[2].4, PID-3[5=MR].1 or IN1[2]-36")
     repetition, selector = match["repetition"] or "1", None
     if "=" in repetition:
@@ -52,7 +67,13 @@ def parse(text: str) -> Path:
         selector,
         _positive(match["component"], text) if match["component"] else None,
         _positive(match["subcomponent"], text) if match["subcomponent"] else None,
+        _where(match, text) if match["where"] else None,
     )
+
+
+def _where(match: re.Match[str], text: str) -> Where:
+    part = _positive(match["part"], text) if match["part"] else None
+    return Where(_positive(match["where"], text), part, match["value"], match["is"] == "=")
 
 
 Single = tuple[str, int, int | None, int | None]
@@ -64,7 +85,7 @@ def single(text: str) -> Single | None:
     """A path to the first repetition of a field of the first segment of its name, which most paths are; None for others."""
     path = parse(text)
     header = path.segment in HEADERS
-    if (path.occurrence, path.repetition, path.selector) != (1, 1, None) or (header and path.field <= 2):
+    if (path.occurrence, path.repetition, path.selector, path.where) != (1, 1, None, None) or (header and path.field <= 2):
         return None
     return path.segment, path.field - header, path.component, path.subcomponent
 
@@ -80,6 +101,12 @@ def target_error(text: str) -> str | None:
     if path.segment in HEADERS and path.field <= 2:
         return f"{text!r} holds the separators and cannot be set"
     return None
+
+
+def names_repetition(text: str) -> bool:
+    """True when a path says which repetition it means: `PID-3[2]`, `PID-3[1]`."""
+    match = _PATH.fullmatch(text.strip())
+    return match is not None and match["repetition"] is not None
 
 
 def _positive(number: str, path: str) -> int:

@@ -34,7 +34,7 @@ def test_a_path_is_taken_apart(text: str, meaning: Path) -> None:
     [
         *("", "PID", "PID-", "PID-x", "PI-5", "PIDX-5", "5ID-1", "PID 5", "PID.5", "PID-5.", "PID-5..1", "PID-5.1.1.1"),
         *("PID-0", "PID-5.0", "PID-5.1.0", "PID[0]-5", "PID-3[0]", "PID-3[0=MR]"),
-        *("PID-3[]", "PID-3[=MR]", "PID-3[5=MR", "PID-3[-1]", "PID-3.1[2]", "PID[5=MR]-3", "PID-5\nPID-6"),
+        *("PID-3[]", "PID-3[=MR]", "PID-3[5=MR", "PID-3[-1]", "PID-3.1[2]", "PID-5\nPID-6"),
     ],
 )
 def test_what_is_no_path_is_refused_and_named(text: str) -> None:
@@ -58,3 +58,51 @@ def test_a_path_that_is_none_says_what_one_looks_like() -> None:
         Hl7(hl7("PID|1")).get("PID5")
     with pytest.raises((ValueError, MessageUnusable), match="PID-5"):
         Hl7(hl7("PID|1")).set("PID5", "x")
+
+
+# Segments picked by what they hold.
+
+RESULTS = hl7(
+    "OBX|1|TX|NOTE^L||one",
+    "OBX|2|ED|PDF^L||^AP^PDF^Base64^AA",
+    "OBX|3|ED|SCAN^L||^AP^PDF^Base64^BB~x",
+    "OBX|4||PDF\\T\\X^L||four",
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("OBX[2=ED]-1", ["2"]),
+        ("OBX[*,2=ED]-1", ["2", "3"]),
+        ("OBX[*,2!=ED]-1", ["1", "4"]),
+        ("OBX[2=]-1", ["4"]),
+        ("OBX[3.1=SCAN]-5.5", ["BB"]),
+        ("OBX[3=PDF^L]-5[1].5", ["AA"]),
+        ("OBX[3.1=PDF&X]-5", ["four"]),
+        ("OBX[*,5.4=Base64]-5[*].5", ["AA", "BB"]),
+        ("OBX[2=RP]-5", []),
+        ("ZZZ[2=RP]-5", []),
+        ("MSH[10=42]-9.1", ["ADT"]),
+    ],
+)
+def test_a_segment_is_picked_by_the_value_of_a_field(path: str, values: list[str]) -> None:
+    message = Hl7(RESULTS)
+    assert message.get_all(path) == values
+    assert message.get(path) == (values[0] if values else None)
+
+
+def test_a_segment_picked_by_a_value_is_written_to() -> None:
+    message = Hl7(RESULTS)
+    message.set("OBX[3.1=SCAN]-11", "F")
+    assert bytes(message) == RESULTS.replace(b"BB~x\r", b"BB~x||||||F\r")
+    with pytest.raises(MessageUnusable, match="no such OBX"):
+        message.set("OBX[2=RP]-11", "F")
+
+
+@pytest.mark.parametrize(
+    "path", ["OBX[]-1", "OBX[*,]-1", "OBX[2,2=ED]-1", "OBX[*2=ED]-1", "OBX[,2=ED]-1", "OBX[0=ED]-1", "OBX[2==]", "OBX[2.0=A]-1"]
+)
+def test_a_wrong_condition_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="path"):
+        parse(path)

@@ -6,7 +6,7 @@ the surviving one and moves its identifiers and appointments there, so that late
 
 from __future__ import annotations
 
-from hub import Appointment, Context, Identifier, MessageUnusable, Patient, RecordKey, RecordKind, Visit, hookimpl
+from hub import Appointment, Context, Identifier, MessageUnusable, Patient, RecordKey
 from hub.formats.hl7v2.codec import NOT_FOR_MATCHING
 from hub.records import Coverage, Person, Record
 
@@ -90,7 +90,7 @@ async def save_patient(update: Patient, context: Context) -> Patient:
     for old in retired:
         chart = await _retire(old, chart, context)
     await context.put(chart)
-    _file_under(chart, context)
+    file_under(chart, context)
     if update.retires:
         context.note("merged", "Chart merged: later messages under the old number go to this one", plain=True)
     return chart
@@ -173,7 +173,7 @@ def _only_said(person: Person) -> Person:
     return Person(**{name: value for name in Person.model_fields if (value := getattr(person, name)) is not None})
 
 
-def _file_under(chart: Patient, context: Context) -> None:
+def file_under(chart: Patient, context: Context) -> None:
     for identifier in usable(chart.identifiers):
         context.key("patient", identifier.value)
 
@@ -194,7 +194,7 @@ async def save_appointment(update: Appointment, context: Context) -> Appointment
         chart = await save_patient(update.patient.model_copy(update={"provisional": True}), context)
         booking = booking.model_copy(update={"patient_id": chart.id})
     elif (chart_of := await current_chart(booking.patient_id, context)) is not None:
-        _file_under(chart_of, context)
+        file_under(chart_of, context)
     await context.put(booking)
     context.key("appointment", booking.id)
     context.note(booking.status, _SAID[booking.status], plain=True)
@@ -216,7 +216,7 @@ _SAID = {
 # Search keys.
 
 
-def _patient_keys(patient: Patient) -> list[RecordKey]:
+def patient_keys(patient: Patient) -> list[RecordKey]:
     if patient.merged_into is not None:
         return []
     numbers = usable(patient.identifiers)
@@ -226,18 +226,8 @@ def _patient_keys(patient: Patient) -> list[RecordKey]:
     ]
 
 
-def _appointment_keys(appointment: Appointment) -> list[RecordKey]:
+def appointment_keys(appointment: Appointment) -> list[RecordKey]:
     keys = [RecordKey("patient", appointment.patient_id)] if appointment.patient_id else []
     if appointment.starts_at is not None:
         keys.append(RecordKey("day", appointment.starts_at.date().isoformat()))
     return keys
-
-
-@hookimpl
-def register_records() -> list[RecordKind]:
-    return [
-        RecordKind("patient", Patient, _patient_keys, save=save_patient),
-        RecordKind("appointment", Appointment, _appointment_keys, frozenset({"day", "patient"}), save=save_appointment),
-        RecordKind("chart_number", ChartNumber),
-        RecordKind("visit", Visit),
-    ]

@@ -1,0 +1,43 @@
+"""Documents of patients: what is new, what replaces or adds to what, and what was cancelled.  Nothing is ever deleted."""
+
+from __future__ import annotations
+
+from hub import Context, MessageUnusable, RecordKey
+from hub.records import Document
+from plugins.visits.charts import save_patient, usable
+
+_SAID = {
+    "new": "New document",
+    "status": "Document changed its state",
+    "addendum": "Addendum to a document",
+    "edited": "Document edited",
+    "replacement": "Document replaced by a new one",
+    "cancelled": "Document cancelled",
+}
+
+
+async def save_document(update: Document, context: Context) -> Document:
+    """Merges what a message says into the document; what it does not speak of, its content too, stays."""
+    if not update.id:
+        raise MessageUnusable("the document has no id (TXA-12, OBR-3)", code="VIS-007")
+    known = await context.get(Document, update.id)
+    said = update.model_fields_set - {"patient", "patient_id", "replaced_by"}
+    document = (known or Document(id=update.id)).model_copy(update={name: getattr(update, name) for name in said})
+    if update.patient is not None and usable(update.patient.identifiers):
+        chart = await save_patient(update.patient.model_copy(update={"provisional": True}), context)
+        document = document.model_copy(update={"patient_id": chart.id})
+    await context.put(document)
+    if update.event == "replacement" and update.parent and update.parent != update.id:
+        await _replace(update.parent, update.id, context)
+    context.note("document", _SAID[update.event], plain=True)
+    return document
+
+
+async def _replace(old: str, new: str, context: Context) -> None:
+    replaced = await context.get(Document, old)
+    if replaced is not None:
+        await context.put(replaced.model_copy(update={"replaced_by": new}))
+
+
+def document_keys(document: Document) -> list[RecordKey]:
+    return [RecordKey("patient", document.patient_id)] if document.patient_id else []
