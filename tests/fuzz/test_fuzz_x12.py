@@ -1,0 +1,59 @@
+"""The fuzzer finds nothing in X12: five seconds for each target here, ten minutes in the long form."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hub.formats.messages import HEAD_271, SUBSCRIBER, answer_271, group, interchange, transaction
+from tests.hub.formats.x12.test_claim_status import ANSWER
+from tests.hub.formats.x12.test_inquiry import CHILD, PLAIN, built
+
+ROOT = Path(__file__).parents[2]
+RICH = answer_271(
+    "DTP*346*RD8*20260101-20261231", "EB*1**30*HM*GOLD", "EB*B**1^98***27*25****Y*Y*HC:99213", "HSD*VS*35***21*1", "REF*18*P",
+    "DTP*292*D8*20260101", "MSG*OFFICE", "III*ZZ*11", "LS*2120", "NM1*PR*2*OTHER*****PI*5", "PER*IC**TE*5550100", "LE*2120",
+    "EB*C*IND*30***23*1500*****Y", "EB*C*IND*30***24*1000*****Y", "EB*C*FAM*30***29*900", "EB*R**30*HN*X", "EB*1**30*MA",
+    "EB*A**98*****.2", "EB*F**30", "AAA*N**72*C",
+)  # fmt: skip
+SEEDS = [
+    RICH,
+    RICH.translate(bytes.maketrans(b"*:^~", b"|>}!")),
+    interchange(group(transaction("271", *HEAD_271, *SUBSCRIBER, "AAA*N**75*C"))) * 2,
+    interchange(group(transaction("999", "AK1*HS*7", "AK2*270*0001", "IK3*NM1*8**8", "IK4*9*67*1", "IK5*R*5", "AK9*R*1*1*0"),
+                      kind="999")),
+    built(PLAIN).encode(),
+    built(CHILD).encode(),
+    ANSWER.encode(),
+]  # fmt: skip
+TARGETS = ["reader", "benefits", "replies"]
+MISSING = importlib.util.find_spec("atheris") is None
+
+
+def fuzz(target: str, folder: Path, seconds: int) -> None:
+    for number, seed in enumerate(SEEDS):
+        (folder / f"seed{number}").write_bytes(seed)
+    command = [sys.executable, "-m", "tests.fuzz.x12_targets", target, folder, str(seconds)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds * 3 + 60, check=False)
+    found = [path for path in folder.iterdir() if path.name.startswith(("crash-", "timeout-", "oom-"))]
+    what = "".join(f"{path.name}: {path.read_bytes()!r}\n" for path in found)
+    assert done.returncode == 0, f"{what}{done.stdout[-3000:]}{done.stderr[-1500:]}"
+    assert "DONE" in done.stderr, "it ran to its end"
+
+
+@pytest.mark.skipif(MISSING, reason="atheris has no wheel for this Python, so nothing is fuzzed here")
+@pytest.mark.parametrize("target", TARGETS)
+def test_five_seconds_of_fuzzing_find_nothing(target: str, tmp_path: Path) -> None:
+    fuzz(target, tmp_path, 5)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(MISSING, reason="atheris has no wheel for this Python, so nothing is fuzzed here")
+@pytest.mark.parametrize("target", TARGETS)
+def test_ten_minutes_of_fuzzing_find_nothing(target: str, tmp_path: Path) -> None:
+    fuzz(target, tmp_path, 600)
