@@ -29,6 +29,8 @@ LARGEST_GROUP = 512
 """Writes in one commit."""
 MOST_WAITING = 4 * LARGEST_GROUP
 """Writes that wait for a database that is away; what comes then is not taken."""
+LONGEST_LOG = 4000
+"""Pages of the write-ahead log (16 MB) from which on it is begun anew."""
 _CHECKPOINT_EVERY = 0.5
 """Seconds."""
 _STOP_WITHIN = 10.0
@@ -62,7 +64,12 @@ class Engine(Protocol):
 
 class ThreadEngine:
     """SQLite: a thread with the connection of its own; a second one folds the write-ahead log in, so that no commit waits
-    for that."""
+    for that.
+
+    SQLite before 3.51.3 (3.50.7, 3.44.6) can ruin a database when a checkpoint begins on a log that is folded in already and a
+    commit begins the log anew meanwhile (sqlite.org/wal.html, "the WAL-reset bug").  Here none does: only the second thread makes
+    checkpoints, and only after a commit that began when its last one had ended.
+    """
 
     def __init__(self, writer: SqliteWriter, committed: Committed, failed: Failed) -> None:
         self.writer, self._committed, self._failed = writer, committed, failed
@@ -75,12 +82,17 @@ class ThreadEngine:
             threading.Thread(target=self._checkpoint_forever, name="checkpoint", daemon=True),
         ]
         self._broken: StoreError | None = None
+        self._committing = threading.Lock()
+        """Held for each commit; and for a moment, now and then, so that there is none."""
+        self._unfolded = 0
+        """Commits that began after the last checkpoint had ended."""
 
     @property
     def waiting(self) -> int:
         return self._queue.qsize()
 
     def start(self) -> None:
+        self.writer.connection.execute("PRAGMA wal_autocheckpoint=0")
         for thread in self._threads:
             thread.start()
 
@@ -125,7 +137,9 @@ class ThreadEngine:
     def _commit(self, group: list[Entry]) -> None:
         began, rows = time.monotonic(), self.writer.rows
         try:
-            self.writer.apply([write for write, _ in group])
+            with self._committing:
+                self.writer.apply([write for write, _ in group])
+                self._unfolded += 1
         except Exception as error:
             failure = _store_error(error)
             if isinstance(failure, StoreBroken):
@@ -146,15 +160,29 @@ class ThreadEngine:
                 if (entry := self._queue.get_nowait()) is not None:
                     self._tell(self._failed, [entry], self._broken)
 
+    # The thread of checkpoints.
+
     def _checkpoint_forever(self) -> None:
         connection = connect(self.writer.path)
-        seen = 0
         while not self._stopping.wait(_CHECKPOINT_EVERY):
-            if self.signals.commits != seen:
-                seen = self.signals.commits
-                with contextlib.suppress(sqlite3.Error):
-                    checkpoint(connection)
+            try:
+                self._fold_in(connection)
+            except Exception as error:  # the log grows until it goes again
+                log.warning("the write-ahead log could not be folded in", error=type(error).__name__)
         connection.close()
+
+    def _fold_in(self, connection: sqlite3.Connection) -> None:
+        """Beside the commits; when the log has become long, the rest without one, so that the next begins it anew."""
+        if not self._unfolded:
+            return
+        pages = 0
+        try:
+            pages = checkpoint(connection)
+        finally:
+            with self._committing:
+                if pages > LONGEST_LOG:
+                    checkpoint(connection)
+                self._unfolded = 0
 
 
 class TaskEngine:

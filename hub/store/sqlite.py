@@ -286,9 +286,9 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def checkpoint(connection: sqlite3.Connection) -> None:
-    """Folds the write-ahead log into the database, from a connection of its own, outside of any commit."""
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+def checkpoint(connection: sqlite3.Connection) -> int:
+    """Folds the write-ahead log into the database, from a connection of its own; returns its length in pages."""
+    return int(connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])
 
 
 def verify_audit(rows: Iterable[Any], start: bytes = b"") -> int | None:
