@@ -67,8 +67,8 @@ class ThreadEngine:
     for that.
 
     SQLite before 3.51.3 (3.50.7, 3.44.6) can ruin a database when a checkpoint begins on a log that is folded in already and a
-    commit begins the log anew meanwhile (sqlite.org/wal.html, "the WAL-reset bug").  Here none does: only the second thread makes
-    checkpoints, and only after a commit that began when its last one had ended.
+    commit begins the log anew meanwhile (sqlite.org/wal.html, "the WAL-reset bug").  Here none does: only the second thread
+    makes checkpoints, and only after a commit that began when its last one had ended.
     """
 
     def __init__(self, writer: SqliteWriter, committed: Committed, failed: Failed) -> None:
