@@ -60,7 +60,7 @@ class Space:
             usage = await asyncio.to_thread(shutil.disk_usage, self._folder)
         except OSError:
             return
-        self.warn_below, self.stop_below = _limits(self._settings, usage.total)
+        self.warn_below, self.stop_below = limits(self._settings, usage.total)
         self.free = usage.free
         self.inside = await self._reusable() if self.free < self.warn_below * AND_A_TENTH else 0
         self._set(self._level())
@@ -100,7 +100,7 @@ class Space:
         return f"the disk of the store has {left} left; below {limit} nothing more is taken in"
 
 
-def _limits(settings: DiskSettings, total: int) -> tuple[int, int]:
+def limits(settings: DiskSettings, total: int) -> tuple[int, int]:
     warn = settings.warn_below if settings.warn_below is not None else min(MOST_WARN, total // WARN_SHARE)
     stop = settings.stop_below if settings.stop_below is not None else min(MOST_STOP, total // STOP_SHARE)
     return max(warn, stop), stop

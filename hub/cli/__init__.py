@@ -20,6 +20,7 @@ CORE: dict[str, tuple[str, str]] = {
     "backup": ("hub.cli.backup:backup", "Copy the store into one file while the hub works."),
     "check": ("hub.cli.check:check", "Everything wrong with configuration, mappings and profiles, at once."),
     "drain": ("hub.cli.routes:drain", "Let a connection or flow do what it has, then pause it."),
+    "doctor": ("hub.cli.doctor:doctor", "What this machine lacks for a hub, and how to mend it."),
     "explain": ("hub.cli.explain:explain", "What an error code means and what to do."),
     "init": ("hub.cli.init:init", "A clinic file, key and folders to start from."),
     "jobs": ("hub.cli.jobs:jobs", "Long replays: how far they are; stop them, let them go on."),
