@@ -10,8 +10,8 @@ from hub.formats.hl7v2.codec import Hl7Format
 from hub.formats.x12.codec import X12Format
 from hub.hookspecs import hookimpl
 from hub.mapping.transforms import TRANSFORMS
-from hub.records import Failure
-from hub.step import RecordKind
+from hub.records import Alert, Failure
+from hub.step import RecordKey, RecordKind
 from hub.transform import Transform
 
 
@@ -32,4 +32,7 @@ def register_mappings() -> list[Path]:
 
 @hookimpl
 def register_records() -> list[RecordKind]:
-    return [RecordKind("failure", Failure)]
+    def pending(alert: Alert) -> list[RecordKey]:
+        return [RecordKey("pending", "yes")] if alert.pending else []
+
+    return [RecordKind("failure", Failure), RecordKind("alert", Alert, pending, frozenset({"pending"}))]

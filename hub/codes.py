@@ -3,11 +3,40 @@
 from __future__ import annotations
 
 CODES: dict[str, tuple[str, str]] = {
+    "ALR-001": (
+        "A connection is silent, against its own habit.",
+        "At this hour of the week messages come as a rule. Ask the sender whether its interface runs; `hub status` shows when the last one came.",
+    ),
+    "ALR-002": (
+        "Messages wait longer than they should.",
+        "`hub status` says what stops them, or that they come faster than they can be sent. Nothing is lost.",
+    ),
+    "ALR-003": (
+        "Messages are in quarantine.",
+        "`hub messages list --state quarantined` shows them with the reason; mend that and `hub replay` them.",
+    ),
     "ALR-004": (
         "Messages are held, and their lanes wait, for a person.",
         "`hub messages list --state held` shows them with the reason; mend that, then replay or skip them.",
     ),
+    "ALR-005": (
+        "A connection has been down for long.",
+        "The text says why. Nothing is lost: messages wait in order and go when it is back.",
+    ),
+    "ALR-006": (
+        "A certificate expires soon, or has expired.",
+        "Put a new one in its place; a partner that has to trust it needs it too.",
+    ),
+    "ALR-007": ("The disk of the store is nearly full.", "Make space before nothing can be acknowledged any more."),
+    "ALR-008": (
+        "The hub comes late to its work.",
+        "A step or connector that computes or waits without giving way keeps all others from working; or the machine is too busy.",
+    ),
     "ALR-009": ("A person has paused it, or lets it drain.", "`hub resume NAME` lets it go on."),
+    "ALR-010": (
+        "An alert cannot be told.",
+        "It stands in `hub status` and on the worklist; check `alerts` in the clinic file and whether the server answers.",
+    ),
     "BUG-001": (
         "A plugin or the hub itself failed in a way nobody had thought of.",
         "Run the command again with CLINIC_HUB_TRACEBACK=1 and report it. A message that caused it is in quarantine and can be replayed once it is mended.",

@@ -326,6 +326,25 @@ class WorklistItem(Record):
     open: bool = True
 
 
+class Alert(Record):
+    """Something that is worth telling a person: raised once, cleared once."""
+
+    id: str = ""
+    """Code and place."""
+    code: str = ""
+    where: str = ""
+    """`connection NAME`, `flow NAME`, `the disk` ..."""
+    text: str = ""
+    raised_at: AwareDatetime | None = None
+    cleared_at: AwareDatetime | None = None
+    told: list[str] = []
+    """By which ways it was told that it is raised."""
+    told_cleared: list[str] = []
+    """By which ways it was told that it is cleared."""
+    pending: bool = True
+    """It is raised, or somebody has still to be told."""
+
+
 class Failure(Record):
     """A message of a flow that ended in quarantine, for the flows that follow up."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from hub.bus import failpoints, routes
+from hub.bus.alerts import Alerts
 from hub.bus.core import Core, open_core
 from hub.bus.duework import DueWork
 from hub.bus.failures import Follower
@@ -20,6 +21,7 @@ from hub.bus.jobs import Jobs
 from hub.bus.lanes import Item
 from hub.bus.outgoing import OutgoingTarget
 from hub.bus.space import LOOK_EVERY
+from hub.bus.standstill import Standstill
 from hub.bus.status import describe_status
 from hub.bus.target import Target
 from hub.clinic import Clinic
@@ -55,6 +57,8 @@ class Hub:
         self.sources: dict[str, AnySource] = {}
         self.follower: Follower
         self.due: DueWork
+        self.alerts: Alerts
+        self.standstill: Standstill
         self.jobs: Jobs
         self.stopped: dict[str, str] = {}
         """Routes that people have paused or let drain."""
@@ -109,10 +113,14 @@ class Hub:
         self.due.scheduler.every(RETENTION_CHECK, core.retention.look, "retention")
         self.due.scheduler.every(LOOK_EVERY, core.space.look, "room on the disk")
         await core.space.look()
+        self.standstill = Standstill(core.signals.loop)
+        self.standstill.start()
         self.watching = asyncio.create_task(core.signals.watch(), name="signals")
         for name in self.sources:
             if routes.is_read(name, self.clinic.settings) and f"from:{name}" not in self.stopped:
                 await self.open_source(name)
+        self.alerts = Alerts(self)
+        await self.alerts.start()
         self.ready = True
         self.clinic.registry.tell("hub_started", hub=self)
 
@@ -259,8 +267,11 @@ class Hub:
         await self._close_everything()
 
     async def _close_everything(self) -> None:
+        if hasattr(self, "alerts"):
+            await self.alerts.stop()
         if self.watching is not None:
             self.watching.cancel()
+            self.standstill.stop()
         await asyncio.gather(*(self.close_quietly(source) for source in self.sources.values()))
         if hasattr(self, "due"):
             self.due.scheduler.stop()
@@ -274,7 +285,7 @@ class Hub:
 
     async def status(self) -> dict[str, Any]:
         """The JSON of `hub status` (INTERFACES section 3)."""
-        return await describe_status(self.core.reader, self.clinic, self)
+        return await describe_status(self.core, self)
 
 
 def homeless(target: str, step: str, settings: Settings) -> str | None:

@@ -330,7 +330,7 @@ class Operations:
 
     async def status(self, _: NoParams, __: AuditRow) -> dict[str, Any]:
         jobs = [job_line(row) for row in await self.core.reader.jobs(running=True)]
-        return await describe_status(self.core.reader, self.core.clinic, self.hub) | {"jobs": jobs}
+        return await describe_status(self.core, self.hub) | {"jobs": jobs}
 
 
 def _parse(model: type[BaseModel], params: dict[str, Any]) -> Any:

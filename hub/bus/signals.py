@@ -188,17 +188,28 @@ class JournalSignals:
 class LoopSignals:
     """The event loop: how late it comes back to what should have been done already."""
 
-    __slots__ = ("_worst", "beat", "lag")
+    __slots__ = ("_stood", "_worst", "beat", "lag")
 
     def __init__(self) -> None:
         self.lag = Histogram()
         self.beat = 0.0
         """When the loop last turned, by the monotonic clock; a thread that watches it sees whether it does."""
         self._worst: deque[float] = deque([0.0], maxlen=_SAMPLES)
+        self._stood = ("", -MINUTE)
 
     def add(self, seconds: float) -> None:
         self.lag.add(seconds)
         self._worst[-1] = max(self._worst[-1], seconds)
+
+    def stands(self, where: str) -> None:
+        """It does not turn at this moment; called by the thread that watches it."""
+        self._stood = where, time.monotonic()
+
+    @property
+    def stood_at(self) -> str:
+        """Where it stood still within the last minute; empty when it did not."""
+        where, moment = self._stood
+        return where if time.monotonic() - moment < MINUTE else ""
 
     def sample(self) -> None:
         self._worst.append(0.0)

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hub.bus.core import Core
 from hub.bus.outgoing import OutgoingTarget
 from hub.bus.signals import Histogram, Trouble
 from hub.bus.target import Target
-from hub.clinic import Clinic
+from hub.bus.telling import open_alerts, status_line
 from hub.codes import CODES
 from hub.connector import Poller
 from hub.store.reader import Reader
@@ -38,9 +39,9 @@ class Stop:
         return {"where": self.where, "code": self.code, "text": self.text, "since": since, "help": help}
 
 
-async def describe_status(reader: Reader, clinic: Clinic, hub: Hub | None) -> dict[str, Any]:
+async def describe_status(core: Core, hub: Hub | None) -> dict[str, Any]:
     """How connections and flows are (INTERFACES section 3); without a running hub, what its store tells."""
-    now = time.time()
+    now, reader, clinic = time.time(), core.reader, core.clinic
     backlog = {row.target: row for row in await reader.backlog()}
     last = await reader.last_messages()
     stopped = {row.name: row.state for row in await reader.route_states()}
@@ -76,8 +77,10 @@ async def describe_status(reader: Reader, clinic: Clinic, hub: Hub | None) -> di
     ]
     stops = await find_stops(hub) if hub else []
     store = {"backlog": sum(row.waiting for row in backlog.values()), "commits_per_s": 0}
-    found = {
+    alerts = hub.alerts.raised.values() if hub else [a for a in await open_alerts(core) if a.cleared_at is None]
+    found: dict[str, Any] = {
         "ready": bool(hub and hub.ready),
+        "alerts": [status_line(alert) for alert in alerts],
         "stops": [stop.line() for stop in stops],
         "connections": connections,
         "flows": flows,

@@ -16,6 +16,7 @@ from hub.cli import OK, UNREACHABLE
 from hub.cli.output import say
 from hub.clinic import Clinic
 from hub.console.api import ControlSocket
+from hub.console.metrics import MetricsPort
 from hub.errors import HubError
 
 log = structlog.get_logger(__name__)
@@ -43,12 +44,15 @@ async def _serve(clinic: Clinic) -> int:
     if hasattr(signal, "SIGHUP"):
         loop.add_signal_handler(signal.SIGHUP, _reload, operations)
     control = ControlSocket(hub, operations)
+    metrics = MetricsPort(hub, clinic.settings.metrics)
     try:
         await control.open()
+        await metrics.open()
         say(f"ready in {time.monotonic() - started:.1f} s: {', '.join(_places(hub)) or 'no connections'}")
         hub.failed.add_done_callback(lambda _: stop.set())
         await stop.wait()
     finally:
+        await metrics.close()
         await control.close()
         await hub.stop()
     if hub.failed.done():

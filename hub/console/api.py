@@ -7,11 +7,9 @@ knows, and the audit is told.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -24,6 +22,7 @@ from starlette.routing import Route
 
 from hub.bus.hub import Hub
 from hub.bus.operations import Operations
+from hub.console.metrics import Server, probe_routes
 from hub.errors import Busy, ConfigError, ConnectionDown, HubError, NotFound, Refused, StoreError
 from hub.paths import control_socket
 
@@ -33,12 +32,6 @@ LARGEST_REQUEST = 1024 * 1024
 
 
 def build_app(hub: Hub, operations: Operations) -> Starlette:
-    async def healthz(_: Request) -> Response:
-        return JSONResponse({"alive": True})
-
-    async def readyz(_: Request) -> Response:
-        return JSONResponse({"ready": hub.ready}, status_code=200 if hub.ready else 503)
-
     async def operate(request: Request) -> Response:
         try:
             params = await _params(request)
@@ -54,8 +47,7 @@ def build_app(hub: Hub, operations: Operations) -> Starlette:
         return JSONResponse({"result": result})
 
     routes = [
-        Route("/healthz", healthz),
-        Route("/readyz", readyz),
+        *probe_routes(hub),
         Route("/api/v1/{operation:path}", operate, methods=["POST"]),
     ]
     return Starlette(routes=routes)
@@ -91,21 +83,13 @@ def _failure(error: HubError) -> Response:
     return JSONResponse({"code": error.code, "text": str(error), "kind": kind, "help": error.help}, status_code=status)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its own idea of signals: the hub decides when to stop."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class ControlSocket:
     """Serves the API while the hub runs."""
 
     def __init__(self, hub: Hub, operations: Operations) -> None:
         self.path = control_socket(hub.core.store.path)
         config = uvicorn.Config(build_app(hub, operations), log_config=None, lifespan="off", access_log=False)
-        self._server = _Server(config)
+        self._server = Server(config)
         self._task: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
 

@@ -73,6 +73,18 @@ class PinnedTlsClient(TlsClient):
     """The partner must show one of these certificates, besides being trusted: SHA-256 fingerprints, the next one too."""
 
 
+def certificates_of(config: BaseModel) -> list[Path]:
+    """The files of our own certificates in the settings of a connection."""
+    found: list[Path] = []
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, TlsServer | TlsClient):
+            found += [value.cert] if value.cert is not None else []
+        elif isinstance(value, BaseModel):
+            found += certificates_of(value)
+    return found
+
+
 def server_context(tls: TlsServer) -> ssl.SSLContext:
     """Raises ConfigError when a file cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -36,6 +36,7 @@ from hub.settings.model import (
 from hub.settings.payers import read_payers
 from hub.settings.profiles import Profiles
 from hub.settings.schedule import EverySettings, Schedule, Timing
+from hub.settings.signals import AlertSettings, MetricsSettings
 from hub.settings.values import Values, did_you_mean
 from hub.step import Site
 from hub.units import parse_duration
@@ -44,7 +45,7 @@ from hub.yaml_text import Document, Key, load_file
 
 TOP = (
     "organisation", "sites", "payers", "store", "files", "lease", "key", "retention", "disk", "connections", "flows",
-    "mappings", "vendors", "disable", "log",
+    "mappings", "vendors", "disable", "log", "metrics", "alerts",
 )  # fmt: skip
 STORES = ("sqlite:///", POSTGRES, "postgres://")
 FLOW_FIELDS = ("from", "when", "steps")
@@ -139,11 +140,17 @@ class _Loader:
             key=self.key(),
             log=self.part(LogSettings, ("log",), self.data.get("log") or {}) or LogSettings(),
             retention=self.part(RetentionSettings, ("retention",), self.data.get("retention") or {}) or RetentionSettings(),
+            metrics=self.part(MetricsSettings, ("metrics",), self.data.get("metrics") or {}) or MetricsSettings(),
+            alerts=self.alerts(),
             disk=self.part(DiskSettings, ("disk",), self.data.get("disk") or {}) or DiskSettings(),
         )
         settings.connections = self.connections(settings.sites)
         settings.flows = self.flows()
         return settings
+
+    def alerts(self) -> AlertSettings:
+        part = self.part(AlertSettings, ("alerts",), self.data.get("alerts") or {})
+        return _anchored(part, self.folder) if part is not None else AlertSettings()
 
     def check_folders(self) -> None:
         for name in ("mappings", "vendors"):

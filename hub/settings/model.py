@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from hub.connector import AnyConnector, ConnectorConfig
 from hub.records import Organisation, Payer
 from hub.settings.schedule import AS_SOON_AS_POSSIBLE, Schedule, Timing
+from hub.settings.signals import AlertSettings, MetricsSettings
 from hub.step import AnyStep, Site, StepConfig
 from hub.units import YEAR, Duration, Size
 from hub.when import When
@@ -199,6 +200,8 @@ class Settings:
     log: LogSettings
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     disk: DiskSettings = field(default_factory=DiskSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     connections: dict[str, ConnectionSettings] = field(default_factory=dict)
     flows: dict[str, FlowSettings] = field(default_factory=dict)
 

@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from hub.catalogue import Catalogue
 from hub.settings.model import DiskSettings, LogSettings, OrganisationSettings, RetentionSettings, SiteSettings
+from hub.settings.signals import AlertSettings, MetricsSettings
 
 TEXT: dict[str, Any] = {"type": "string"}
 TEXTS: dict[str, Any] = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
@@ -31,6 +32,7 @@ def clinic_schema(catalogue: Catalogue) -> dict[str, Any]:
     """Every connector's and step's settings included, as far as plugins of this installation bring them."""
     connectors, steps = sorted(catalogue.connectors.items()), sorted(catalogue.steps.items())
     parts: list[type[BaseModel]] = [OrganisationSettings, SiteSettings, LogSettings, RetentionSettings, DiskSettings]
+    parts += [MetricsSettings, AlertSettings]
     models = [*parts, *(connector.Config for _, connector in connectors), *(step.Config for _, step in steps)]
     made, shared = models_json_schema([(model, "validation") for model in dict.fromkeys(models)])
     definitions = {name: _as_written(schema) for name, schema in shared["$defs"].items()}
@@ -60,6 +62,8 @@ def clinic_schema(catalogue: Catalogue) -> dict[str, Any]:
             "log": of(LogSettings),
             "retention": of(RetentionSettings),
             "disk": of(DiskSettings),
+            "metrics": of(MetricsSettings),
+            "alerts": of(AlertSettings),
             "connections": {
                 "type": "object",
                 "additionalProperties": {"anyOf": [_connection(kind, of(c.Config)) for kind, c in connectors]},

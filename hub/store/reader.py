@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -168,6 +169,39 @@ class Reader(ABC):
 
     async def job(self, id: str) -> Row[Any] | None:
         return await self.first(select(job).where(job.c.id == id))
+
+    async def quarantined(self) -> list[Row[Any]]:
+        """For each target how many messages are in quarantine: its newest work for them ended there."""
+        newer = work.alias("newer")
+        is_newest = ~exists().where(newer.c.seq == work.c.seq, newer.c.target == work.c.target, newer.c.id > work.c.id)
+        mine = (text(f"work.{NOT_DONE}"), work.c.state == "quarantined", is_newest)
+        return await self.rows(select(work.c.target, func.count().label("number")).where(*mine).group_by(work.c.target))
+
+    async def counts_between(self, names: Sequence[str], moments: Sequence[int]) -> dict[str, list[int]]:
+        """How many messages each connection had between each two of these times (microseconds, rising).
+
+        Times and seqs rise together but for clock steps, so the messages are counted in the index of connection and seq alone.
+        """
+
+        def count(connection: Connection) -> dict[str, list[int]]:
+            first_since = select(message.c.seq).order_by(message.c.at).limit(1)
+            bounds = [connection.execute(first_since.where(message.c.at >= moment)).scalar() for moment in moments]
+            seqs = [bound if bound is not None else 1 << 62 for bound in bounds]
+            between = text("SELECT count(*) FROM message WHERE connection = :name AND seq >= :low AND seq < :high")
+            return {
+                name: [
+                    connection.execute(between, {"name": name, "low": low, "high": high}).scalar_one() if low < high else 0
+                    for low, high in pairwise(seqs)
+                ]
+                for name in names
+            }
+
+        return await self.run(count)
+
+    async def first_message(self) -> int | None:
+        """When the oldest message that is still there came, in microseconds."""
+        row = await self.first(select(func.min(message.c.at)))
+        return row[0] if row else None
 
     async def works_of(self, seqs: Sequence[int]) -> list[Row[Any]]:
         return await self.rows(select(work).where(work.c.seq.in_(seqs)).order_by(work.c.id))

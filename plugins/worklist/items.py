@@ -6,10 +6,14 @@ from hub import Context, WorklistItem
 
 
 async def save_item(item: WorklistItem, context: Context) -> WorklistItem:
-    """Opens an item unless there is one for this visit and cause; one that is not open closes what is open for its visit."""
-    known = await context.find(WorklistItem, "open_for", item.appointment)
+    """Opens an item unless there is one for this visit and cause; one that is not open closes what is open for its visit,
+    or of that what has its cause.
+    """
+    known = await context.find(WorklistItem, "open_for", item.appointment, limit=10_000)
     if not item.open:
         for old in known:
+            if item.cause and (old.queue, old.cause) != (item.queue, item.cause):
+                continue
             await _close(old, item.closed_because or "done", context)
         return item
     same = next((i for i in known if i.queue == item.queue and i.cause == item.cause), None)
