@@ -105,12 +105,12 @@ class HubProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self.lines: list[str] = []
 
-    def start(self, timeout: float = 20.0) -> str:
+    def start(self, timeout: float = 20.0, stdout: Any = subprocess.DEVNULL) -> str:
         """Returns the ready line; raises AssertionError with what it said instead."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "hub", "run", "-c", str(self.file)],
             stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=stdout,
             env=self.env,
         )
         assert self.process.stderr is not None

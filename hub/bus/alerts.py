@@ -74,13 +74,13 @@ class Alerts:
 
     async def _look_forever(self) -> None:
         while True:
+            await asyncio.sleep(self.settings.every)
             try:
                 await self.look()
             except StoreError as error:
                 log.error("alerts cannot be looked after", reason=str(error))
             except Exception as error:  # alerts must not end because one look failed
                 log.error("alerts cannot be looked after", error=type(error).__name__)
-            await asyncio.sleep(self.settings.every)
 
     async def look(self) -> None:
         """Raises and clears what has changed, keeps it, and sees to it that it is told."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from hub.cli.options import config_option, json_option
@@ -11,7 +13,7 @@ from hub.cli.options import config_option, json_option
 @config_option
 @json_option
 def status(config: str, as_json: bool) -> int:
-    """Connections, flows, backlog, oldest waiting, last error."""
+    """Connections, flows, backlog, oldest waiting, what stands still and why, alerts, last error."""
     from hub.cli.operate import operate
     from hub.cli.output import print_json, say, short_time, table
     from hub.units import age_in_words
@@ -21,19 +23,38 @@ def status(config: str, as_json: bool) -> int:
         print_json(found)
         return 0
     say("ready" if found["ready"] else "not running")
-    rows = [
-        (
-            kind,
-            c["name"],
-            c["state"],
-            c["waiting"],
-            c["held"],
-            age_in_words(c["oldest_s"]) if c["waiting"] else "",
-            short_time(c["last_message_at"]),
-            c["last_error"],
+    for stop in found["stops"]:
+        say(f"stopped: {stop['where']}: {stop['text']} [{stop['code']}] {stop['help']}")
+    for alert in found["alerts"]:
+        say(f"alert: {alert['where']}: {alert['text']} [{alert['code']}] since {short_time(alert['since'])}")
+    lines = [("connection", c) for c in found["connections"]] + [("flow", c) for c in found["flows"]]
+    columns = ("", "name", "state", "waiting", "held", "oldest", "per s", "p99 ms", "last message (UTC)", "last error")
+    table(columns, [_row(kind, c) for kind, c in lines], empty="no connections")
+    if (store := found["store"]).get("commit_ms"):
+        free = f", {store['disk_free_bytes'] / 1e9:.1f} GB free" if store["disk_free_bytes"] is not None else ""
+        say(
+            f"store: {store['commits_per_s']} commits/s with {store['rows_per_commit']} rows each, "
+            f"{store['backlog']} waiting{free}; up {age_in_words(found['up_s'])}, loop lag {found['loop_lag_ms']['worst']} ms"
         )
-        for kind, lines in (("connection", found["connections"]), ("flow", found["flows"]))
-        for c in lines
-    ]
-    table(("", "name", "state", "waiting", "held", "oldest", "last message (UTC)", "last error"), rows, empty="no connections")
     return 0
+
+
+def _row(kind: str, line: dict[str, Any]) -> tuple[Any, ...]:
+    """Of a connection what it receives or delivers, of a flow what it does: how often, and within which time almost all."""
+    from hub.cli.output import short_time
+    from hub.units import age_in_words
+
+    rates = [line[name] for name in ("received_per_s", "delivered_per_s", "done_per_s") if name in line]
+    spreads = [line[name] for name in ("acknowledged_ms", "received_to_delivered_ms", "run_ms") if name in line]
+    return (
+        kind,
+        line["name"],
+        line["state"],
+        line["waiting"],
+        line["held"],
+        age_in_words(line["oldest_s"]) if line["waiting"] else "",
+        f"{rates[-1]:.1f}" if rates else "",
+        spreads[-1]["p99"] if spreads else "",
+        short_time(line["last_message_at"]),
+        line["last_error"],
+    )

@@ -102,9 +102,11 @@ async def test_every_name_is_in_the_reference_and_says_what_it_is(world: World, 
 
 async def test_a_port_that_is_taken_is_said_and_a_bad_one_is_a_mistake_in_the_file(world: World, tmp_path: Path) -> None:
     async with running_hub(clinic_folder(tmp_path, FLOW)) as hub:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            with pytest.raises(ConnectionDown, match="cannot listen") as told:
-                await MetricsPort(hub, MetricsSettings(port=taken.getsockname()[1])).open()
+        with (
+            socket.create_server(("127.0.0.1", 0)) as taken,
+            pytest.raises(ConnectionDown, match="cannot listen") as told,
+        ):
+            await MetricsPort(hub, MetricsSettings(port=taken.getsockname()[1])).open()
     assert told.value.code == "NET-010"
     with pytest.raises(ConfigError) as wrong:
         load_clinic(clinic_folder(tmp_path / "other", "metrics: {prot: 9100, host: 127.0.0.1}\n"))
