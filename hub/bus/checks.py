@@ -6,7 +6,6 @@ flutters around a limit.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,7 +25,6 @@ SLOWLY = 15.0
 """Seconds between counts of what is in quarantine, when nothing new has come there."""
 CERTIFICATES = 3600.0
 """Seconds between looks at certificates."""
-GIB = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +74,9 @@ class Checks:
             yield Finding("ALR-008", "the hub", text, worst >= limit)
 
     def _disk(self, settings: AlertSettings) -> Iterator[Finding]:
-        path = self._hub.core.store.path.parent
-        try:
-            usage = shutil.disk_usage(path)
-        except OSError:
-            return
-        limit = self._hub.clinic.settings.disk.warn_below
-        limit = limit if limit is not None else min(usage.total // 10, 2 * GIB)
-        if settings.disk and usage.free < limit * 1.1:
-            text = f"{usage.free / GIB:.1f} GiB of {usage.total / GIB:.1f} GiB are left; the alarm is at {limit / GIB:.1f} GiB"
-            yield Finding("ALR-007", "the disk of the store", text, usage.free < limit)
+        space = self._hub.core.space
+        if settings.disk and space.level != "ok":
+            yield Finding("ALR-007", "the disk of the store", space.text)
 
     def _certificates(self, settings: AlertSettings, now: float) -> Iterator[Finding]:
         if abs(now - self._certificates_at) >= CERTIFICATES:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub.bus.core import Core
@@ -157,7 +155,7 @@ def _of_store(hub: Hub) -> dict[str, Any]:
         "coming_in": hub.core.admission.messages,
         "slowed": hub.core.admission.slowed,
         "turned_away": hub.core.admission.turned_away,
-        "disk_free_bytes": disk_free(hub.core.store.path),
+        "disk_free_bytes": hub.core.space.free,
         "disk": hub.core.space.level,
     }
 
@@ -178,14 +176,6 @@ def _spread(taken: Histogram) -> dict[str, float | None]:
         return None if seconds in (None, float("inf")) else round(seconds * 1000, 1)
 
     return {"p50": millis(0.5), "p99": millis(0.99)}
-
-
-def disk_free(path: Path) -> int | None:
-    """Bytes a file system still takes; None when it cannot be asked."""
-    try:
-        return shutil.disk_usage(path.parent).free
-    except OSError:
-        return None
 
 
 # What does not go on.

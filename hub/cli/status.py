@@ -16,7 +16,7 @@ def status(config: str, as_json: bool) -> int:
     """Connections, flows, backlog, oldest waiting, what stands still and why, alerts, last error."""
     from hub.cli.operate import operate
     from hub.cli.output import print_json, say, short_time, table
-    from hub.units import age_in_words
+    from hub.units import age_in_words, size_in_words
 
     found = operate(config, "status", {})
     if as_json:
@@ -31,10 +31,9 @@ def status(config: str, as_json: bool) -> int:
     columns = ("", "name", "state", "waiting", "held", "oldest", "per s", "p99 ms", "last message (UTC)", "last error")
     table(columns, [_row(kind, c) for kind, c in lines], empty="no connections")
     if (store := found["store"]).get("commit_ms"):
-        free = f", {store['disk_free_bytes'] / 1e9:.1f} GB free" if store["disk_free_bytes"] is not None else ""
         say(
             f"store: {store['commits_per_s']} commits/s with {store['rows_per_commit']} rows each, "
-            f"{store['backlog']} waiting{free}; up {age_in_words(found['up_s'])}, loop lag {found['loop_lag_ms']['worst']} ms"
+            f"{store['backlog']} waiting, {size_in_words(store['disk_free_bytes'])} free; up {age_in_words(found['up_s'])}, loop lag {found['loop_lag_ms']['worst']} ms"
         )
     return 0
 

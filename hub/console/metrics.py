@@ -27,7 +27,6 @@ from starlette.routing import Route
 from hub.bus.hub import Hub
 from hub.bus.outgoing import OutgoingTarget
 from hub.bus.signals import BOUNDS, Histogram
-from hub.bus.status import disk_free
 from hub.connector import Poller
 from hub.errors import ConnectionDown
 from hub.settings.signals import MetricsSettings
@@ -169,7 +168,7 @@ def _of_hub(values: _Values, hub: Hub) -> None:
     values.add("waiting_writes", hub.core.journal.waiting)
     values.add("loop_lag_seconds", loop.lag)
     values.add("loop_lag_worst_seconds", loop.worst)
-    values.add("disk_free_bytes", disk_free(hub.core.store.path))
+    values.add("disk_free_bytes", hub.core.space.free)
 
 
 def _of_source(values: _Values, hub: Hub, name: str) -> None:
