@@ -31,10 +31,9 @@ def status(config: str, as_json: bool) -> int:
     columns = ("", "name", "state", "waiting", "held", "oldest", "per s", "p99 ms", "last message (UTC)", "last error")
     table(columns, [_row(kind, c) for kind, c in lines], empty="no connections")
     if (store := found["store"]).get("commit_ms"):
-        say(
-            f"store: {store['commits_per_s']} commits/s with {store['rows_per_commit']} rows each, "
-            f"{store['backlog']} waiting, {size_in_words(store['disk_free_bytes'])} free; up {age_in_words(found['up_s'])}, loop lag {found['loop_lag_ms']['worst']} ms"
-        )
+        rates = f"{store['commits_per_s']} commits/s with {store['rows_per_commit']} rows each"
+        say(f"store: {rates}, {store['backlog']} waiting, {size_in_words(store['disk_free_bytes'])} free")
+        say(f"up {age_in_words(found['up_s'])}; at most {found['loop_lag_ms']['worst']} ms late within the last minute")
     return 0
 
 
