@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from hub.errors import MessageUnusable
-from hub.formats.hl7v2.escapes import Separators, escape
+from hub.formats.hl7v2.escapes import Separators, escape, unescape
 from hub.formats.hl7v2.lines import LINE_END
 from hub.formats.hl7v2.message import Hl7
 from hub.message import new_id
@@ -47,27 +47,47 @@ def acknowledge(request: Hl7, code: str, fault: Fault | None = None, *, now: dat
 
     Separators, version, processing id and charset are the sender's; its address and ours are swapped whole.
     """
-    separators = request.separators
-    msh = request.fields_of(0)
+    separators, msh = request.separators, request.fields_of(0)
+    if len(msh) < _COUNT:
+        msh = [*msh, *[""] * (_COUNT - len(msh))]
+    about = (*msh[1:6], msh[8], msh[10], msh[11], msh[17])
+    make = _around if len(request.text_of(0)) <= _REMEMBERED_SIZE else _around.__wrapped__
+    start, middle, end, version = make(separators, request.encoding, about)
+    text = f"{start}{_timestamp(now)}{middle}{new_id()}{end}{code}{separators.field}{_first_line(msh[9])}"
+    if fault is not None:
+        if fault.text and not _at_least(version, "2.7"):
+            text += separators.field + escape(fault.text, separators)
+        text += f"\r{_err(fault, version, separators)}"
+    return f"{text}\r".encode(request.encoding, errors="replace")
 
-    def field(number: int) -> str:
-        return _first_line(msh[number - 1]) if number <= len(msh) else ""
 
-    version = (request.part(field(12), 1) or "2.3").strip()
-    trigger = escape(request.part(field(9), 2), separators)
-    c = separators.component
+_COUNT = 18
+"""Fields of an MSH up to MSH-18, with its name."""
+_REMEMBERED_SIZE = 1000
+"""Characters of the longest MSH whose answers' words are remembered: a sender's are the same in all its messages."""
+
+
+@lru_cache(maxsize=256)
+def _around(separators: Separators, encoding: str, about: tuple[str, ...]) -> tuple[str, str, str, str]:
+    """What stands before, between and behind time and control id of an acknowledgement, up to MSA-1; and the version."""
+    f, c = separators.field, separators.component
+    application, facility, to_application, to_facility = (_first_line(field) for field in about[1:5])
+    type, processing_id, written_version, charset = (_first_line(field) for field in about[5:])
+    version = (_part(written_version, 1, separators, encoding) or "2.3").strip()
+    trigger = escape(_part(type, 2, separators, encoding), separators)
     kind = "ACK" if not trigger else f"ACK{c}{trigger}" + (f"{c}ACK" if _at_least(version, "2.5") else "")
-    header = ["MSH", field(2), field(5), field(6), field(3), field(4)]
-    header += [_timestamp(now), "", kind, new_id(), field(11) or "P", field(12) or version]
-    if field(18):
-        header += ["", "", "", "", "", field(18)]
-    msa = ["MSA", code, field(10)]
-    if fault and fault.text and not _at_least(version, "2.7"):
-        msa.append(escape(fault.text, separators))
-    lines = [separators.field.join(header), separators.field.join(msa)]
-    if fault:
-        lines.append(_err(fault, version, separators))
-    return ("\r".join(lines) + "\r").encode(request.encoding, errors="replace")
+    start = f.join(["MSH", _first_line(about[0]), to_application, to_facility, application, facility, ""])
+    tail = [processing_id or "P", written_version or version]
+    if charset:
+        tail += ["", "", "", "", "", charset]
+    return start, f.join(["", "", kind, ""]), f.join(["", *tail]) + f"\rMSA{f}", version
+
+
+def _part(field: str, number: int, separators: Separators, encoding: str) -> str:
+    """A component, unescaped."""
+    parts = field.split(separators.component, number)
+    text = parts[number - 1] if number <= len(parts) else ""
+    return unescape(text, separators, encoding) if separators.escape in text else text
 
 
 def _first_line(field: str) -> str:
