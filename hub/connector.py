@@ -27,6 +27,7 @@ from hub.units import Duration, Rate
 
 log = structlog.get_logger(__name__)
 
+Keep = Literal["full", "until_delivered", "metadata"]
 Reject = Literal["retry", "hold", "quarantine", "skip"]
 
 
@@ -43,6 +44,10 @@ class ConnectorConfig(BaseModel):
     """Vendor profile whose values fill in what is not set here."""
     site: str | None = None
     """The clinic's site this connection belongs to; its time zone is used for times without one. Default: the only site."""
+    keep: Keep | None = None
+    """How long the bodies of its messages stay in the store: `full` for as long as retention says, `until_delivered` until
+    all is delivered or skipped (what is quarantined keeps its body for a replay), `metadata` until all has ended in any way.
+    Default: what the flow says, else full."""
 
 
 class SourceConfig(ConnectorConfig):

@@ -11,6 +11,7 @@ from hub.bus.bodies import Bodies
 from hub.bus.context import RunContext, Surroundings
 from hub.bus.filing import Filing
 from hub.bus.journal import Journal
+from hub.bus.keeping import Keeping
 from hub.bus.numbers import StoredNumbers
 from hub.bus.records import StoredRecords
 from hub.bus.retention import Retention
@@ -46,9 +47,10 @@ class Core:
     space: Space
     signals: Signals
     spans: Spans | None
-    admission: Admission = field(default_factory=Admission)
-    by_hand: asyncio.Lock = field(default_factory=asyncio.Lock)
+    keeping: Keeping
+    by_hand: asyncio.Lock
     """Held from the look at works to the commit that changes them on somebody's request."""
+    admission: Admission = field(default_factory=Admission)
 
     @property
     def reader(self) -> Reader:
@@ -78,6 +80,7 @@ class Core:
         self.filing = Filing(clinic.catalogue, self.seal)
         self.router = Router(list(settings.flows.values()), clinic.catalogue.formats)
         self.surroundings = Surroundings(settings, clinic.catalogue, clinic.mappings, self.seal, was.records, was.numbers)
+        self.keeping.adopt(settings)
         self.retention.adopt(settings)
         self.space.adopt(settings.disk)
 
@@ -91,6 +94,7 @@ class Core:
     async def close(self) -> None:
         if self.spans is not None:
             await asyncio.to_thread(self.spans.close)
+        await self.keeping.close()
         await self.journal.stop()
         await self.store.close()
 
@@ -106,6 +110,7 @@ async def open_core(clinic: Clinic, *, key: bytes | None = None) -> Core:
     bodies = Bodies(seal, store.reader, store.files, on_broken=journal.fail)
     signals = Signals()
     signals.journal = journal.signals
+    by_hand = asyncio.Lock()
     core = Core(
         clinic=clinic,
         seal=seal,
@@ -116,6 +121,8 @@ async def open_core(clinic: Clinic, *, key: bytes | None = None) -> Core:
         router=Router(list(settings.flows.values()), clinic.catalogue.formats),
         records=records,
         surroundings=Surroundings(settings, clinic.catalogue, clinic.mappings, seal, records, numbers),
+        keeping=Keeping(settings, journal, store.reader, bodies, by_hand),
+        by_hand=by_hand,
         retention=Retention(settings, journal, store.reader, bodies.files),
         space=Space(store.path.parent, settings.disk, Outdated(store.reader).reusable),
         signals=signals,

@@ -106,7 +106,7 @@ class Corrections:
             raise Refused("the body is no base64", code="CLI-004") from None
         original = self._core.bodies.message(row)
         if row.format == "hl7v2":
-            content = _with_ends_of(original.body, content)
+            content = _with_ends_of(original.body if row.body is not None else b"", content)
         message = replace(original, payload=content, type="", id=new_id(), parent=row.id)
         codec = self._core.clinic.catalogue.formats.get(row.format)
         try:

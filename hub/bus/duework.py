@@ -96,6 +96,7 @@ class DueWork:
     async def _kept(self, message: Message, name: str, flows: list[FlowSettings], lane: str, at: datetime) -> NewMessage:
         """The message of work that is due; without flows it says in the journal that its time was missed."""
         kept = await self._core.bodies.row(message, connection=name, direction="own", at=time.time_ns() // 1000)
+        kept.keep = self._core.keeping.level("", [flow.name for flow in flows])
         kept.works = [NewWork(f"flow:{flow.name}", lane, config=flow.fingerprint) for flow in flows]
         if not flows:
             kept.state, kept.reason = "skipped", f"it was due at {iso(at.replace(microsecond=0))} and was missed"

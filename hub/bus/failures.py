@@ -42,6 +42,7 @@ class Follower:
 
     def finished(self, seq: int) -> None:
         """Some work of a message has ended; who waits looks whether all has."""
+        self._core.keeping.ended(seq)
         for future in self._waiting.pop(seq, ()):
             if not future.done():
                 future.set_result(None)
@@ -94,6 +95,7 @@ class Follower:
         if not wanted:
             return []
         row = await self._core.bodies.row(told, connection=flow, direction="own", at=time.time_ns() // 1000)
+        row.keep = self._core.keeping.level("", [w.name for w in wanted])
         row.works = [NewWork(f"flow:{w.name}", item.lanes[0], item.lanes[1:], config=w.fingerprint) for w in wanted]
         for known in await self._core.reader.keys_of([item.seq]):
             row.keys.append((known.kind, known.value))

@@ -183,6 +183,7 @@ class FlowTarget(Target):
             sent.message, connection=sent.destination, direction="out", at=at, control_id=own.control_id
         )
         row.type = row.type or own.type
+        row.keep = self._core.keeping.level(sent.destination, [self.flow.name])
         row.keys = self._core.filing.rows(own, keys)
         step = f"{self.flow.name}/{context.asked_at if sent.ask else ''}"
         origin = item.id if sent.ask else None

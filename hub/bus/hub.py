@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from hub.bus.failures import Follower
 from hub.bus.flow import Flow, FlowTarget
 from hub.bus.inbound import Inbound
 from hub.bus.jobs import Jobs
+from hub.bus.keeping import LOOK_EVERY as KEEPING_CHECK
 from hub.bus.lanes import Item
 from hub.bus.outgoing import OutgoingTarget
 from hub.bus.space import LOOK_EVERY
@@ -110,6 +111,7 @@ class Hub:
         await self.due.start()
         await self.jobs.start()
         self.due.scheduler.every(KEY_CHECK, core.renew_data_keys, "data keys")
+        self.due.scheduler.every(KEEPING_CHECK, core.keeping.look, "bodies")
         self.due.scheduler.every(RETENTION_CHECK, core.retention.look, "retention")
         self.due.scheduler.every(LOOK_EVERY, core.space.look, "room on the disk")
         await core.space.look()
@@ -122,6 +124,7 @@ class Hub:
         self.alerts = Alerts(self)
         await self.alerts.start()
         self.ready = True
+        self._in_background(core.keeping.look())
         self.clinic.registry.tell("hub_started", hub=self)
 
     def _build_targets(self) -> None:
@@ -222,7 +225,10 @@ class Hub:
                 log.warning("open work is held", target=target, step=step or None, count=len(marks), reason=reason)
 
     def _drained(self, target: Target) -> None:
-        task = asyncio.get_running_loop().create_task(routes.note_drained(self, target))
+        self._in_background(routes.note_drained(self, target))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 

@@ -135,7 +135,7 @@ class Inbound:
         self._core.space.check()
         message, keys = self._identify(message)
         row = await self._core.bodies.row(message, connection=self.name, direction="in", at=_now(), control_id=keys.control_id)
-        row.state, row.reason = "refused", reason
+        row.state, row.reason, row.keep = "refused", reason, self._core.keeping.level(self.name)
         row.keys = self._core.filing.rows(keys)
         self._core.bodies.forget(message.id)
         await self._core.journal.commit(Write(messages=[row]))
@@ -163,6 +163,7 @@ class Inbound:
             row.seen_key = self._core.seal.digest(f"{self.name}\x1f{recognise}".encode())
             row.forget_before = at - int(self._remember_for * 1_000_000)
         row.works = self.works_for(f"connection {self.name}", message, keys)
+        row.keep = self._core.keeping.level(self.name, [work.target.removeprefix("flow:") for work in row.works])
         if not row.works:
             row.state, row.reason = "skipped", "no flow wants it"
         return row

@@ -54,7 +54,7 @@ class OutgoingTarget(Target):
         self.last_error: str | None = None
         self.last_sent: float | None = None
         self._flows, self._registry, self._follower = flows, core.clinic.registry, follower
-        self._bodies, self._filing = core.bodies, core.filing
+        self._bodies, self._filing, self._keeping = core.bodies, core.filing, core.keeping
 
     def may_run(self) -> bool:
         now = time.monotonic()
@@ -173,6 +173,7 @@ class OutgoingTarget(Target):
         inherited = [(k.kind, k.value) for k in await self.reader.keys_of([item.seq]) if k.kind != "control"]
         row.keys = self._filing.rows(keys, inherited)
         asker = self._asker(item)
+        row.keep = self._keeping.level(self.connection, [asker.name])
         following = asker.flow.after(asker.step) if asker.flow is not None else None
         if following is not None:
             work = NewWork(f"flow:{asker.name}", item.lanes[0], item.lanes[1:], item.generation, following, config=item.config)

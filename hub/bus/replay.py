@@ -19,6 +19,7 @@ from hub.store.rows import Mark, NewWork, Write
 if TYPE_CHECKING:
     from hub.bus.hub import Hub
 
+GONE = "RPL-006"
 AT_ONCE = 500
 """Messages in one commit."""
 MOST_OPEN = 500
@@ -52,14 +53,17 @@ class Replay:
     def __init__(self, core: Core, hub: Hub | None, params: ReplayParams) -> None:
         self._core, self._hub, self._params = core, hub, params
 
-    async def plan_all(self, seqs: Sequence[int]) -> list[tuple[int, str]]:
-        """Seq and id of those for which something would be done; raises Refused for messages that cannot be replayed."""
+    async def plan_all(self, seqs: Sequence[int], *, pass_over_gone: bool = False) -> list[tuple[int, str]]:
+        """Seq and id of those for which something would be done; raises Refused for messages that cannot be replayed.
+
+        What has no body any more is passed over when it was not named.
+        """
         found = []
         for start in range(0, len(seqs), AT_ONCE):
-            found += [(plan.seq, plan.message) for plan in await self.plan(seqs[start : start + AT_ONCE])]
+            found += [(plan.seq, plan.message) for plan in await self.plan(seqs[start : start + AT_ONCE], gone=pass_over_gone)]
         return found
 
-    async def plan(self, seqs: Sequence[int], *, pass_over: bool = False) -> list[Plan]:
+    async def plan(self, seqs: Sequence[int], *, pass_over: bool = False, gone: bool = False) -> list[Plan]:
         """Raises Refused for messages that cannot be replayed, or passes over them."""
         rows = await self._core.reader.messages_by_seq(seqs)
         works: dict[int, list[Any]] = {}
@@ -70,10 +74,10 @@ class Replay:
             own = works.get(row.seq)
             try:
                 plan = self._again(row, own) if own else self._anew(row)
-            except Refused:
-                if not pass_over:
-                    raise
-                continue
+            except Refused as error:
+                if pass_over or (gone and error.code == GONE):
+                    continue
+                raise
             if plan.works or plan.released:
                 plans.append(plan)
         return plans
@@ -163,4 +167,4 @@ class Replay:
 
 def _check_body(row: Any) -> None:
     if row.body is None:
-        raise Refused(f"the body of the message {row.id} is no longer kept (`keep`, `retention`)", code="RPL-006")
+        raise Refused(f"the body of the message {row.id} is no longer kept (`keep`, `retention`)", code=GONE)

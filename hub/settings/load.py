@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from pydantic import BaseModel, SecretStr
 
 from hub.catalogue import Catalogue
-from hub.connector import Source
+from hub.connector import Keep, Source
 from hub.errors import ConfigError, Problem, Problems
 from hub.paths import DEFAULT_STORE, POSTGRES, has_password, is_postgres
 from hub.records import Organisation
@@ -48,7 +48,7 @@ TOP = (
     "mappings", "vendors", "disable", "log", "metrics", "alerts",
 )  # fmt: skip
 STORES = ("sqlite:///", POSTGRES, "postgres://")
-FLOW_FIELDS = ("from", "when", "steps")
+FLOW_FIELDS = ("from", "when", "steps", "keep")
 
 
 @dataclass(slots=True)
@@ -387,7 +387,20 @@ class _Loader:
         if source is None or timing is None:
             return None
         schedule = Schedule.of(timing, self.zone_of(key, timing.site)) if isinstance(timing, EverySettings) else None
-        return FlowSettings(name, source, when, steps, fingerprint(content), timing=timing, schedule=schedule)
+        return FlowSettings(
+            name, source, when, steps, fingerprint(content), timing, schedule, self.keep(key, content.get("keep"))
+        )
+
+    def keep(self, key: Key, given: Any) -> Keep | None:
+        """How long bodies stay; None when the flow does not say."""
+        known: dict[str, Keep] = {name: name for name in get_args(Keep)}
+        if given is None:
+            return None
+        if isinstance(given, str) and given in known:
+            return known[given]
+        here, names = (*key, "keep"), list(known)
+        self.report("CFG-019", here, f"keep: {given!r} is none of {', '.join(names)}", help=did_you_mean(str(given), names))
+        return None
 
     def check_when_keys(self, key: Key, when: When) -> None:
         for condition in conditions_of(when):

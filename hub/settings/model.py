@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from hub.connector import AnyConnector, ConnectorConfig
+from hub.connector import AnyConnector, ConnectorConfig, Keep
 from hub.records import Organisation, Payer
 from hub.settings.schedule import AS_SOON_AS_POSSIBLE, Schedule, Timing
 from hub.settings.signals import AlertSettings, MetricsSettings
@@ -181,6 +181,8 @@ class FlowSettings:
     timing: Timing = AS_SOON_AS_POSSIBLE
     schedule: Schedule | None = None
     """When it begins by the clock."""
+    keep: Keep | None = None
+    """How long the bodies of its messages stay, where their connection does not say."""
 
 
 @dataclass(slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from hub.catalogue import Catalogue
+from hub.connector import Keep
 from hub.settings.model import DiskSettings, LogSettings, OrganisationSettings, RetentionSettings, SiteSettings
 from hub.settings.signals import AlertSettings, MetricsSettings
 
@@ -87,6 +88,7 @@ def _flow(steps: list[dict[str, Any]]) -> dict[str, Any]:
         "properties": {
             "from": {"anyOf": [TEXT, {"type": "object"}]},
             "when": {"type": "object"},
+            "keep": {"enum": list(get_args(Keep))},
             "steps": {"type": "array", "items": {"anyOf": steps}},
         },
     }

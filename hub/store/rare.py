@@ -24,13 +24,21 @@ def statements(rare: Rare) -> Iterator[Statement]:
     for replaced in rare.replaced:
         yield from _replaced(replaced)
     for seq in rare.erased:
-        yield "UPDATE message SET body = NULL, file = NULL WHERE seq = ?", (seq,)
+        yield from _erased(seq)
 
 
 def numbered(statement: str) -> str:
     """The statement as PostgreSQL wants it."""
     numbers = count(1)
     return re.sub(r"\?", lambda _: f"${next(numbers)}", statement)
+
+
+def _erased(seq: int) -> Iterator[Statement]:
+    """Unless some of its work has become open meanwhile."""
+    idle = "NOT EXISTS (SELECT 1 FROM work WHERE work.seq = ? AND state IN ('waiting', 'working', 'held', 'parked'))"
+    yield f"UPDATE message SET body = NULL, file = NULL WHERE seq = ? AND {idle}", (seq, seq)  # noqa: S608 - our own words
+    of_it = "work IN (SELECT id FROM work WHERE seq = ?)"
+    yield f"UPDATE attempt SET reply = NULL WHERE reply IS NOT NULL AND {of_it} AND {idle}", (seq, seq)  # noqa: S608 - the same
 
 
 def _route(row: RouteRow) -> Statement:

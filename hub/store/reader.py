@@ -29,8 +29,9 @@ from sqlalchemy import (
     union_all,
 )
 
-from hub.store.rows import OPEN_STATES, OpenWork
+from hub.store.rows import KEEP, OPEN_STATES, OpenWork
 from hub.store.schema import (
+    ERASABLE,
     NOT_DONE,
     OPEN,
     attempt,
@@ -240,6 +241,14 @@ class Reader(ABC):
         query = select(message).order_by(order).limit(wanted.limit)
         return await self.rows(query.where(_matches(wanted)))
 
+    async def erasable(self, ended: Sequence[int]) -> list[Row[Any]]:
+        """Seq and id of messages whose bodies may go by what they are kept for: these, and those they were made of."""
+        parents = select(message.c.parent).where(message.c.seq.in_(ended), message.c.parent.is_not(None))
+        return await self.rows(_erasable().where(or_(message.c.seq.in_(ended), message.c.id.in_(parents))))
+
+    async def all_erasable(self, after: int, limit: int) -> list[Row[Any]]:
+        return await self.rows(_erasable().where(message.c.seq > after).order_by(message.c.seq).limit(limit))
+
     async def newest_seq(self) -> int:
         row = await self.first(select(func.max(message.c.seq)))
         return int(row[0] or 0) if row else 0
@@ -367,6 +376,14 @@ def _as_open_work(row: Row[Any]) -> OpenWork:
         row.config,
         row.again,
         row.at,
+    )
+
+
+def _erasable() -> Select[Any]:
+    unsettled = _has_newest_work(work.c.state.not_in(("delivered", "skipped")))
+    under_way = exists().where(work.c.seq == message.c.seq, work.c.state.in_((*OPEN_STATES, "parked")))
+    return select(message.c.seq, message.c.id).where(
+        text(ERASABLE), ~under_way, or_(message.c.keep == KEEP["metadata"], ~unsettled)
     )
 
 

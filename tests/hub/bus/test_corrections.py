@@ -16,8 +16,10 @@ from hub.clinic import load_clinic
 from hub.errors import ConnectionDown, MessageRejected, NotFound, Refused
 from hub.message import Message
 from hub.step import Context, StepResult
-from tests.hub.bus.probe import World, adt, control_ids, deliver, in_turn, one, rows, states
+from tests.hub.bus.probe import Place, World, adt, control_ids, deliver, in_turn, one, rows, states
 from tests.support import ask, clinic_folder, running_hub, settled, until
+
+pytestmark = pytest.mark.both_stores
 
 FLOW = """
 connections:
@@ -62,7 +64,7 @@ async def sent_as(hub: Hub, control_id: str, connection: str = "pms") -> str:
 # Skip.
 
 
-async def test_a_held_message_that_is_skipped_lets_its_lane_go_on(refusing: World, tmp_path: Path, store: Path) -> None:
+async def test_a_held_message_that_is_skipped_lets_its_lane_go_on(refusing: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic(tmp_path, "hold")) as hub:
         await in_turn(hub, [adt("BAD1", "7"), adt("M2", "7"), adt("M3", "7")])
         await until(lambda: "held" in states(store, "to:pms"))
@@ -78,7 +80,7 @@ async def test_a_held_message_that_is_skipped_lets_its_lane_go_on(refusing: Worl
 
 
 async def test_what_stands_behind_others_is_skipped_where_it_stands_also_when_it_is_on_disk_only(
-    refusing: World, tmp_path: Path, store: Path
+    refusing: World, tmp_path: Path, store: Place
 ) -> None:
     async with running_hub(clinic(tmp_path, "hold")) as hub:
         await in_turn(hub, [adt("BAD1", "7"), *(adt(f"M{n}", "7") for n in range(100))])
@@ -111,7 +113,7 @@ async def test_a_message_under_way_is_not_skipped_and_not_edited(refusing: World
     assert control_ids(refusing.sent["pms"]) == ["M1"]
 
 
-async def test_what_waits_for_a_partner_that_is_down_can_be_skipped(world: World, tmp_path: Path, store: Path) -> None:
+async def test_what_waits_for_a_partner_that_is_down_can_be_skipped(world: World, tmp_path: Path, store: Place) -> None:
     @world.partner
     async def pms(_: Message) -> None:
         raise ConnectionDown("away", retry_after=0.3)
@@ -127,7 +129,7 @@ async def test_what_waits_for_a_partner_that_is_down_can_be_skipped(world: World
     assert sorted(control_ids(world.sent["pms"])) == ["M2", "M3"]
 
 
-async def test_a_flow_that_asked_hears_that_its_question_was_skipped(refusing: World, tmp_path: Path, store: Path) -> None:
+async def test_a_flow_that_asked_hears_that_its_question_was_skipped(refusing: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic(tmp_path, "hold", ASKING)) as hub:
         receipt = await deliver(hub, adt("BAD1"))
         await until(lambda: "held" in states(store, "to:payer"))
@@ -139,7 +141,7 @@ async def test_a_flow_that_asked_hears_that_its_question_was_skipped(refusing: W
         assert "skipped by test" in work[1]
 
 
-async def test_a_quarantined_message_can_be_put_away(refusing: World, tmp_path: Path, store: Path) -> None:
+async def test_a_quarantined_message_can_be_put_away(refusing: World, tmp_path: Path, store: Place) -> None:
     file = clinic(tmp_path, "quarantine")
     async with running_hub(file) as hub:
         await deliver(hub, adt("BAD1"))
@@ -158,7 +160,7 @@ async def test_a_quarantined_message_can_be_put_away(refusing: World, tmp_path: 
 # Edit.
 
 
-async def test_an_edited_message_takes_the_place_of_the_one_that_is_held(refusing: World, tmp_path: Path, store: Path) -> None:
+async def test_an_edited_message_takes_the_place_of_the_one_that_is_held(refusing: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic(tmp_path, "hold")) as hub:
         await in_turn(hub, [adt("BAD1", "7"), adt("M2", "7")])
         await until(lambda: "held" in states(store, "to:pms"))
@@ -182,7 +184,7 @@ async def test_an_edited_message_takes_the_place_of_the_one_that_is_held(refusin
 
 
 async def test_an_edited_message_that_is_still_on_disk_only_is_not_sent_as_it_was(
-    refusing: World, tmp_path: Path, store: Path
+    refusing: World, tmp_path: Path, store: Place
 ) -> None:
     async with running_hub(clinic(tmp_path, "hold")) as hub:
         await in_turn(hub, [adt("BAD1", "7"), *(adt(f"M{n}", "7") for n in range(80))])
@@ -193,7 +195,7 @@ async def test_an_edited_message_that_is_still_on_disk_only_is_not_sent_as_it_wa
     assert control_ids(refusing.sent["pms"])[1:] == [f"M{n}" if n != 70 else "EDITED" for n in range(80)]
 
 
-async def test_an_edited_message_outlives_a_restart(refusing: World, tmp_path: Path, store: Path) -> None:
+async def test_an_edited_message_outlives_a_restart(refusing: World, tmp_path: Path, store: Place) -> None:
     file = clinic(tmp_path, "hold")
     async with running_hub(file) as hub:
         await in_turn(hub, [adt("BAD1", "7"), adt("M2", "7")])
@@ -207,7 +209,7 @@ async def test_an_edited_message_outlives_a_restart(refusing: World, tmp_path: P
     assert control_ids(refusing.sent["pms"]) == ["BAD1", "GOOD1", "M2"]
 
 
-async def test_what_was_received_is_edited_and_routed_anew_and_is_late(world: World, tmp_path: Path, store: Path) -> None:
+async def test_what_was_received_is_edited_and_routed_anew_and_is_late(world: World, tmp_path: Path, store: Place) -> None:
     @world.step
     async def work(message: Message, context: Context) -> StepResult:
         if b"BAD" in message.body:
@@ -230,7 +232,7 @@ async def test_what_was_received_is_edited_and_routed_anew_and_is_late(world: Wo
 
 @pytest.mark.parametrize("policy", ["hold", "quarantine"])
 async def test_the_answer_to_an_edited_question_continues_the_flow(
-    refusing: World, tmp_path: Path, store: Path, policy: str
+    refusing: World, tmp_path: Path, store: Place, policy: str
 ) -> None:
     async with running_hub(clinic(tmp_path, policy, ASKING)) as hub:
         await deliver(hub, adt("BAD1"))
@@ -242,7 +244,7 @@ async def test_the_answer_to_an_edited_question_continues_the_flow(
 
 
 @pytest.mark.parametrize("body", [b"", b"no message at all"], ids=["empty", "not-hl7"])
-async def test_a_file_that_is_no_message_changes_nothing(refusing: World, tmp_path: Path, store: Path, body: bytes) -> None:
+async def test_a_file_that_is_no_message_changes_nothing(refusing: World, tmp_path: Path, store: Place, body: bytes) -> None:
     async with running_hub(clinic(tmp_path, "hold")) as hub:
         receipt = await deliver(hub, adt("M1"))
         await settled(hub)
@@ -267,7 +269,7 @@ async def test_what_is_delivered_after_a_quarantine_is_marked_in_the_list(refusi
     assert late == {"BAD1": True, "M2": False}
 
 
-async def test_held_work_that_is_let_go_is_not_late(refusing: World, tmp_path: Path, store: Path) -> None:
+async def test_held_work_that_is_let_go_is_not_late(refusing: World, tmp_path: Path, store: Place) -> None:
     async with running_hub(clinic(tmp_path, "hold")) as hub:
         await in_turn(hub, [adt("BAD1", "7"), adt("M2", "7")])
         await until(lambda: "held" in states(store, "to:pms"))

@@ -19,8 +19,10 @@ from hub.bus.operations import Operations
 from hub.clinic import load_clinic
 from hub.errors import MessageRejected, NotFound, Refused
 from hub.message import Message
-from tests.hub.bus.probe import World, adt, control_ids, deliver, one, rows, states
+from tests.hub.bus.probe import Place, World, adt, control_ids, deliver, rows, states
 from tests.support import HubProcess, ask, clinic_folder, json_lines, run_hub, running_hub, settled, until
+
+pytestmark = pytest.mark.both_stores
 
 FLOW = """
 connections:
@@ -64,7 +66,7 @@ async def all_quarantined(hub: Any, world: World, count: int) -> None:
 
 async def ended(hub: Any, id: str) -> dict[str, Any]:
     async def has_ended() -> bool:
-        return str(one(hub.core.store.path, "SELECT state FROM job WHERE id = ?", id)) != "running"
+        return next(line for line in await ask(hub, "jobs.list") if line["id"] == id)["state"] != "running"
 
     await until(has_ended, 20)
     [line] = [line for line in await ask(hub, "jobs.list") if line["id"] == id]
@@ -100,7 +102,7 @@ async def test_what_somebody_else_replayed_meanwhile_is_passed_over(file: Path, 
     assert sorted(control_ids(world.sent["pms"])) == sorted(f"M{n}" for n in range(12))
 
 
-async def test_a_job_can_be_stopped_and_goes_on_where_it_was(file: Path, world: World, store: Path, small_steps: None) -> None:
+async def test_a_job_can_be_stopped_and_goes_on_where_it_was(file: Path, world: World, store: Place, small_steps: None) -> None:
     async with running_hub(file) as hub:
         await all_quarantined(hub, world, 20)
         await ask(hub, "pause", name="pms")
@@ -127,7 +129,7 @@ async def test_a_job_can_be_stopped_and_goes_on_where_it_was(file: Path, world: 
     ]
 
 
-async def test_at_rest_all_of_it_is_written_down_at_once(file: Path, world: World, store: Path, small_steps: None) -> None:
+async def test_at_rest_all_of_it_is_written_down_at_once(file: Path, world: World, store: Place, small_steps: None) -> None:
     async with running_hub(file) as hub:
         await all_quarantined(hub, world, 12)
     core = await open_core(load_clinic(file))
@@ -160,19 +162,20 @@ async def test_fresh_messages_go_before_a_replay_and_the_replay_comes_to_its_end
     assert order.index("F39") < 150, "it did not wait for 300 others"
 
 
-async def test_fresh_work_behind_a_replay_of_the_same_patient_takes_it_along(file: Path, world: World) -> None:
+async def test_fresh_work_behind_a_replay_of_the_same_patient_takes_it_along(file: Path, world: World, store: Place) -> None:
     async with running_hub(file) as hub:
         await all_quarantined(hub, world, 60)
         await ask(hub, "pause", name="pms")
         await ask(hub, "replay", state="quarantined", yes=60)
         await deliver(hub, adt("F1", "59"))
-        await until(lambda: states(hub.core.store.path, "to:pms").count("waiting") == 61)
+        await until(lambda: states(store, "to:pms").count("waiting") == 61)
         await ask(hub, "resume", name="pms")
         await settled(hub)
     order = control_ids(world.sent["pms"])
     assert order.index("M59") < order.index("F1") < 10
 
 
+@pytest.mark.only_sqlite
 @given(st.lists(st.integers(1, 2**50), unique=True).map(sorted))
 def test_messages_of_a_job_are_written_down_as_they_are(seqs: list[int]) -> None:
     assert jobs.unpacked(jobs.packed(seqs)) == seqs
@@ -230,12 +233,14 @@ def _replay_with_kills(
     return line, Counter(log.read_text().split())
 
 
+@pytest.mark.only_sqlite
 def test_a_job_survives_kills_and_replays_each_message_once(world: World, tmp_path: Path, plugin_env: dict[str, str]) -> None:
     line, sent = _replay_with_kills(tmp_path, world, plugin_env, 1500, 2, seed=1)
     assert (line["total"], line["looked"], line["done"]) == (1500, 1500, 1500)
     assert len(sent) == 1500, "each got a new id once; a kill may send the newest again under the same"
 
 
+@pytest.mark.only_sqlite
 @pytest.mark.long
 def test_a_job_of_a_hundred_thousand_survives_many_kills(world: World, tmp_path: Path, plugin_env: dict[str, str]) -> None:
     line, sent = _replay_with_kills(tmp_path, world, plugin_env, 100_000, 20, seed=2)

@@ -17,8 +17,10 @@ from hub.bus.operations import Operations
 from hub.clinic import load_clinic
 from hub.errors import ConfigError, ConnectionDown, Refused, Unreachable
 from hub.message import Message
-from tests.hub.bus.probe import World, adt, control_ids, deliver, in_turn, one, rows, states
+from tests.hub.bus.probe import Place, World, adt, control_ids, deliver, in_turn, one, rows, states
 from tests.support import HubProcess, ask, clinic_folder, port_of, run_hub, running_hub, settled, until
+
+pytestmark = pytest.mark.both_stores
 
 FLOW = """
 connections:
@@ -43,7 +45,7 @@ def change(file: Path, before: str, after: str) -> None:
     file.write_text(text.replace(before, after))
 
 
-async def test_what_did_not_change_keeps_its_link_and_what_did_counts_at_once(file: Path, world: World, store: Path) -> None:
+async def test_what_did_not_change_keeps_its_link_and_what_did_counts_at_once(file: Path, world: World, store: Place) -> None:
     async with running_hub(file) as hub:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(hub, "ehr"))
         instance = hub.targets["to:lab"]
@@ -84,6 +86,7 @@ async def test_a_file_with_mistakes_changes_nothing_and_all_of_them_are_told(fil
     assert control_ids(world.sent["pms"]) == ["M1"]
 
 
+@pytest.mark.only_sqlite
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [("sqlite:///var/hub.db", "sqlite:///var/other.db", "store"), ("log:", "disable: folder\nlog:", "disable")],
@@ -95,7 +98,7 @@ async def test_what_needs_a_restart_is_refused(file: Path, world: World, before:
             await ask(hub, "reload")
 
 
-async def test_a_source_that_cannot_be_opened_puts_everything_back(file: Path, world: World, store: Path) -> None:
+async def test_a_source_that_cannot_be_opened_puts_everything_back(file: Path, world: World, store: Place) -> None:
     taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = taken.sockets[0].getsockname()[1]
     async with taken, running_hub(file) as hub:
@@ -121,7 +124,7 @@ async def test_a_source_that_cannot_be_opened_puts_everything_back(file: Path, w
     assert control_ids(world.sent["new"]) == ["M2"]
 
 
-async def test_open_work_whose_home_is_gone_is_held_and_goes_on_when_it_is_back(file: Path, world: World, store: Path) -> None:
+async def test_open_work_whose_home_is_gone_is_held_and_goes_on_when_it_is_back(file: Path, world: World, store: Place) -> None:
     async with running_hub(file) as hub:
         await ask(hub, "pause", name="pms")
         await in_turn(hub, [adt(f"M{n}", "7") for n in range(3)])
@@ -142,7 +145,7 @@ async def test_open_work_whose_home_is_gone_is_held_and_goes_on_when_it_is_back(
     assert control_ids(world.sent["pms"]) == ["M0", "M1", "M2"]
 
 
-async def test_work_that_waits_at_a_step_that_is_gone_is_held(world: World, tmp_path: Path, store: Path) -> None:
+async def test_work_that_waits_at_a_step_that_is_gone_is_held(world: World, tmp_path: Path, store: Place) -> None:
     text = """
 connections:
   inbox: {kind: probe_in}
@@ -170,7 +173,7 @@ flows:
 
 
 async def test_what_a_changed_connection_is_sending_ends_before_it_goes_on_as_the_new_file_says(
-    file: Path, world: World, store: Path
+    file: Path, world: World, store: Place
 ) -> None:
     gate, at_once, most = asyncio.Event(), 0, 0
 
@@ -196,7 +199,7 @@ async def test_what_a_changed_connection_is_sending_ends_before_it_goes_on_as_th
     assert most == 1, "two objects never send for one patient at once"
 
 
-async def test_a_hundred_reloads_under_load_lose_nothing_and_keep_the_order(file: Path, world: World, store: Path) -> None:
+async def test_a_hundred_reloads_under_load_lose_nothing_and_keep_the_order(file: Path, world: World, store: Place) -> None:
     """R26: every reload changes a flow and the connection it sends to; each third file is wrong."""
     good = file.read_text()
     count = 0
@@ -240,6 +243,7 @@ async def test_at_rest_there_is_nothing_to_reload(file: Path) -> None:
         await core.close()
 
 
+@pytest.mark.only_sqlite
 def test_the_command_and_the_signal(world: World, tmp_path: Path, plugin_env: dict[str, str]) -> None:
     file = clinic_folder(tmp_path, FLOW)
 

@@ -13,8 +13,21 @@ from hub.bus.operations import Operations
 from hub.clinic import load_clinic
 from hub.errors import ConnectionDown, MessageRejected, NotFound, Refused, StoreFull
 from hub.message import Message
-from tests.hub.bus.probe import World, adt, control_ids, deliver, disk_is_full, in_turn, rows, states, there_is_space_again
+from tests.hub.bus.probe import (
+    Place,
+    World,
+    adt,
+    control_ids,
+    deliver,
+    disk_is_full,
+    in_turn,
+    rows,
+    states,
+    there_is_space_again,
+)
 from tests.support import ask, clinic_folder, port_of, running_hub, settled, until
+
+pytestmark = pytest.mark.both_stores
 
 FLOW = """
 connections:
@@ -39,7 +52,7 @@ async def state_of(hub: Any, route: str) -> str:
 
 @pytest.mark.parametrize("name", ["pms", "work"])
 async def test_a_paused_route_keeps_its_work_over_a_restart_and_the_others_go_on(
-    file: Path, world: World, store: Path, name: str
+    file: Path, world: World, store: Place, name: str
 ) -> None:
     ids = [f"M{n}" for n in range(10)]
     async with running_hub(file) as hub:
@@ -143,7 +156,9 @@ async def test_a_drain_does_what_is_there_and_keeps_what_is_newer(file: Path, wo
     assert sorted(control_ids(world.sent["pms"])[6:]) == [f"N{n}" for n in range(6)]
 
 
-async def test_a_drain_goes_on_after_a_restart_and_held_work_does_not_keep_it_from_its_end(file: Path, world: World) -> None:
+async def test_a_drain_goes_on_after_a_restart_and_held_work_does_not_keep_it_from_its_end(
+    file: Path, world: World, store: Place
+) -> None:
     @world.partner
     async def pms(message: Message) -> None:
         if b"BAD" in message.body:
@@ -155,7 +170,7 @@ async def test_a_drain_goes_on_after_a_restart_and_held_work_does_not_keep_it_fr
         await until(lambda: len(world.bodies("lab")) == 3)
         await ask(hub, "drain", name="pms")
         await deliver(hub, adt("N4", "3"))
-        await until(lambda: "held" in states(file.parent / "var/hub.db", "to:pms"))
+        await until(lambda: "held" in states(store, "to:pms"))
     world.partners.clear()
     world.sent.clear()
     async with running_hub(file) as hub:
@@ -182,6 +197,7 @@ async def test_a_name_must_be_one_that_is_there_and_mean_one_thing(world: World,
         assert told["route"] == "flow:inbox"
 
 
+@pytest.mark.only_sqlite
 async def test_what_cannot_be_written_has_not_happened(file: Path, world: World) -> None:
     async def stop_and_go() -> None:
         while True:
