@@ -44,6 +44,7 @@ class Alerts:
         self._unkept: dict[str, bool] = {}
         """What the store has still to take: id, and whether the worklist hears of it."""
         self._ways: list[Way] = ways_of(self.settings)
+        self._ways_of = self.settings
         self._tasks: set[asyncio.Task[None]] = set()
         self._telling, self._keeping = asyncio.Lock(), asyncio.Lock()
 
@@ -84,6 +85,7 @@ class Alerts:
 
     async def look(self) -> None:
         """Raises and clears what has changed, keeps it, and sees to it that it is told."""
+        await self._follow_settings()
         now = self.clock()
         found = {finding.id: finding for finding in await self._checks.find(self.settings, now)}
         found |= {finding.id: finding for finding in self._untellable()}
@@ -101,6 +103,15 @@ class Alerts:
             task = asyncio.create_task(self._tell(), name="tell alerts")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _follow_settings(self) -> None:
+        """After a `hub reload` others may have to be told, by other ways."""
+        if self._ways_of == self.settings:
+            return
+        async with self._telling:
+            for way in self._ways:
+                await way.close()
+            self._ways, self._ways_of = ways_of(self.settings), self.settings
 
     def _untellable(self) -> Iterable[Finding]:
         for way in self._ways:

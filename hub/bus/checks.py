@@ -50,6 +50,7 @@ class Checks:
         self.certificates: dict[str, float] = {}
         """When the certificate of each connection expires, in seconds since 1970."""
         self._certificates_at = -CERTIFICATES
+        self._clinic = hub.clinic
         self._quarantine: dict[str, int] = {}
         self._quarantined_at = -SLOWLY
         self._quarantined_seen = -1
@@ -79,8 +80,8 @@ class Checks:
             yield Finding("ALR-007", "the disk of the store", space.text)
 
     def _certificates(self, settings: AlertSettings, now: float) -> Iterator[Finding]:
-        if abs(now - self._certificates_at) >= CERTIFICATES:
-            self._certificates_at = now
+        if abs(now - self._certificates_at) >= CERTIFICATES or self._clinic is not self._hub.clinic:
+            self._certificates_at, self._clinic = now, self._hub.clinic
             self.certificates = dict(self._expiries())
         for name, moment in self.certificates.items():
             left = moment - now

@@ -22,7 +22,7 @@ from hub.bus.jobs import Job, JobOperations, JobParams, line as job_line, new_re
 from hub.bus.reload import reload
 from hub.bus.replay import Replay, ReplayParams
 from hub.bus.routes import RouteParams, Routes
-from hub.bus.status import describe_status
+from hub.bus.status import describe_lanes, describe_status
 from hub.bus.tail import NextParams, TailParams, Tails
 from hub.bus.timeline import MASK, Timeline, TraceParams
 from hub.errors import Conflict, NotFound, Refused, Unreachable
@@ -87,7 +87,14 @@ class BackupParams(_Params):
 
 
 class NoParams(_Params):
+    """What needs no more words."""
+
+
+class StatusParams(_Params):
     """`status`."""
+
+    lanes: int = Field(default=0, ge=0, le=1000)
+    """So many of the longest lanes as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +132,7 @@ class Operations:
             "tail.begin": _BuiltIn(TailParams, tails.begin),
             "tail.next": _BuiltIn(NextParams, tails.next, audit="none"),
             "reload": _BuiltIn(NoParams, self.reload, audit="with"),
-            "status": _BuiltIn(NoParams, self.status, audit="none"),
+            "status": _BuiltIn(StatusParams, self.status, audit="none"),
         }
 
     def names(self) -> list[str]:
@@ -328,9 +335,12 @@ class Operations:
             raise Unreachable("no hub is running; it reads the clinic file when it starts")
         return await reload(self.hub, audit)
 
-    async def status(self, _: NoParams, __: AuditRow) -> dict[str, Any]:
-        jobs = [job_line(row) for row in await self.core.reader.jobs(running=True)]
-        return await describe_status(self.core, self.hub) | {"jobs": jobs}
+    async def status(self, params: StatusParams, _: AuditRow) -> dict[str, Any]:
+        found = await describe_status(self.core, self.hub)
+        found["jobs"] = [job_line(row) for row in await self.core.reader.jobs(running=True)]
+        if params.lanes:
+            found["lanes"] = await describe_lanes(self.core.reader, params.lanes)
+        return found
 
 
 def _parse(model: type[BaseModel], params: dict[str, Any]) -> Any:

@@ -114,6 +114,7 @@ def _refuse_what_needs_a_restart(old: Clinic, new: Clinic) -> None:
     parts = [
         ("store", old.settings.store, new.settings.store),
         ("key", old.settings.key, new.settings.key),
+        ("metrics", old.settings.metrics, new.settings.metrics),
         ("disable", old.registry.disabled, new.registry.disabled),
         ("plugins", old.catalogue.plugins, new.catalogue.plugins),
     ]

@@ -88,6 +88,24 @@ async def describe_status(core: Core, hub: Hub | None) -> dict[str, Any]:
     return found | {"store": store | _of_store(hub)} | _of_process(hub)
 
 
+async def describe_lanes(reader: Reader, limit: int) -> list[dict[str, Any]]:
+    """The longest lanes: how much waits for the same key behind which message.  A lane's name is a keyed digest."""
+    now = time.time()
+    return [
+        {
+            "where": place_of(row.target),
+            "lane": row.lane[:12],
+            "waiting": row.waiting,
+            "oldest_s": round(max(0.0, now - row.at / 1e6)),
+            "first": row.message,
+            "state": row.state,
+            "attempts": row.attempts,
+            "reason": row.reason,
+        }
+        for row in await reader.longest_lanes(limit)
+    ]
+
+
 # Figures of a running hub.
 
 

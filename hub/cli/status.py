@@ -8,17 +8,20 @@ import click
 
 from hub.cli.options import config_option, json_option
 
+LANES = 20
+
 
 @click.command()
 @config_option
+@click.option("--lanes", is_flag=True, help="The longest lanes as well: what waits for the same patient behind which message.")
 @json_option
-def status(config: str, as_json: bool) -> int:
+def status(config: str, lanes: bool, as_json: bool) -> int:
     """Connections, flows, backlog, oldest waiting, what stands still and why, alerts, last error."""
     from hub.cli.operate import operate
     from hub.cli.output import print_json, say, short_time, table
     from hub.units import age_in_words, size_in_words
 
-    found = operate(config, "status", {})
+    found = operate(config, "status", {"lanes": LANES} if lanes else {})
     if as_json:
         print_json(found)
         return 0
@@ -34,7 +37,19 @@ def status(config: str, as_json: bool) -> int:
         rates = f"{store['commits_per_s']} commits/s with {store['rows_per_commit']} rows each"
         say(f"store: {rates}, {store['backlog']} waiting, {size_in_words(store['disk_free_bytes'])} free")
         say(f"up {age_in_words(found['up_s'])}; at most {found['loop_lag_ms']['worst']} ms late within the last minute")
+    if lanes:
+        table(_LANE, [_lane(line) for line in found["lanes"]], empty="nothing waits")
     return 0
+
+
+_LANE = ("", "lane", "waiting", "oldest", "first message", "state", "attempts", "reason")
+
+
+def _lane(line: dict[str, Any]) -> tuple[Any, ...]:
+    from hub.units import age_in_words
+
+    waits = (line["where"], line["lane"], line["waiting"], age_in_words(line["oldest_s"]))
+    return (*waits, line["first"], line["state"], line["attempts"], line["reason"])
 
 
 def _row(kind: str, line: dict[str, Any]) -> tuple[Any, ...]:

@@ -145,6 +145,15 @@ class Reader(ABC):
 
         return await self.run(count)
 
+    async def longest_lanes(self, limit: int) -> list[Row[Any]]:
+        """The lanes with most open work, counted in their index; for each its first work and its message."""
+        count = func.count().label("waiting")
+        lanes = select(work.c.target, work.c.lane, count, func.min(work.c.id).label("first")).where(text(OPEN))
+        found = lanes.group_by(work.c.target, work.c.lane).order_by(count.desc()).limit(limit).subquery()
+        query = select(found, work.c.state, work.c.attempts, work.c.reason, message.c.id.label("message"), message.c.at)
+        query = query.join(work, work.c.id == found.c.first).join(message, message.c.seq == work.c.seq)
+        return await self.rows(query.order_by(found.c.waiting.desc(), found.c.first))
+
     async def held(self) -> list[Row[Any]]:
         """For each target with held work: how many, and the reason and time of the first."""
         mine = (text(NOT_DONE), work.c.state == "held")

@@ -6,7 +6,6 @@ import asyncio
 import email
 import email.policy
 import json
-import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,11 +22,12 @@ import trustme
 from hub.bus.habit import HOUR, Habit
 from hub.bus.hub import Hub
 from hub.clinic import load_clinic
-from hub.errors import ConfigError, ConnectionDown, MessageRejected
+from hub.errors import ConfigError, ConnectionDown, MessageRejected, Refused
 from hub.message import Message
 from hub.step import Context
+from hub.store.schema import message as message_table
 from tests.connectors.web import Asked, Web, answer
-from tests.hub.bus.probe import World, adt, deliver, disk_is_full, there_is_space_again
+from tests.hub.bus.probe import Place, World, adt, deliver, disk_is_full, tamper, there_is_space_again
 from tests.support import ask, clinic_folder, environment, running_hub, settled, until
 
 FLOW = """
@@ -125,6 +125,7 @@ async def test_a_partner_that_is_down_for_long(world: World, tmp_path: Path) -> 
         assert await items(hub) == []
 
 
+@pytest.mark.both_stores
 async def test_messages_that_wait_too_long_and_nobody_knows_why(world: World, tmp_path: Path) -> None:
     go_on = asyncio.Event()
 
@@ -145,6 +146,7 @@ async def test_messages_that_wait_too_long_and_nobody_knows_why(world: World, tm
         assert await cleared(hub, clock) == []
 
 
+@pytest.mark.both_stores
 async def test_quarantine_until_it_is_replayed(world: World, tmp_path: Path) -> None:
     mended = False
 
@@ -167,6 +169,7 @@ async def test_quarantine_until_it_is_replayed(world: World, tmp_path: Path) -> 
         assert await cleared(hub, clock) == []
 
 
+@pytest.mark.both_stores
 async def test_a_message_that_waits_for_a_person(world: World, tmp_path: Path) -> None:
     @world.partner
     async def ehr(message: Message) -> Message | None:
@@ -222,22 +225,20 @@ async def test_a_step_that_keeps_all_others_from_working_is_named(world: World, 
 # Silence, against a connection's own habit.
 
 
-async def with_a_past(file: Path, store: Path, moments: list[float]) -> None:
-    """Gives the journal messages of these times, as if the hub had been there."""
+async def with_a_past(file: Path, store: Place, moments: list[float]) -> None:
+    """Gives the journal messages of these times, as if the hub had been there: before all it has, in their order."""
     async with running_hub(file) as hub:
         await deliver(hub, adt("M0"))
         await settled(hub)
-    connection = sqlite3.connect(store)
-    columns = [row[1] for row in connection.execute("PRAGMA table_info(message)")]
-    model = connection.execute("SELECT * FROM message WHERE direction = 'in' ORDER BY seq LIMIT 1").fetchone()
-    connection.execute("DELETE FROM message")
-    rows = []
-    for seq, moment in enumerate(sorted(moments), 1):
-        row = dict(zip(columns, model, strict=True)) | {"seq": seq, "id": f"past-{seq}", "at": int(moment * 1e6)}
-        rows.append([row[column] for column in columns])
-    connection.executemany(f"INSERT INTO message VALUES ({','.join('?' * len(columns))})", rows)
-    connection.commit()
-    connection.close()
+    rest = [column.name for column in message_table.columns if column.name not in ("seq", "id", "at")]
+    values = ",".join(f"({number - len(moments)}, {int(moment * 1e6)})" for number, moment in enumerate(sorted(moments)))
+    names, copied = ", ".join(f'"{name}"' for name in rest), ", ".join(f'm."{name}"' for name in rest)
+    tamper(
+        store,
+        f"INSERT INTO message (seq, id, at, {names}) SELECT v.column1, 'past' || v.column1, v.column2, {copied} "
+        f"FROM (VALUES {values}) AS v, message AS m WHERE m.seq = (SELECT min(seq) FROM message)",
+    )
+    tamper(store, "DELETE FROM message WHERE seq >= 0")
 
 
 def busy_hours(now: float, weeks: int, each: int = 30) -> list[float]:
@@ -252,7 +253,8 @@ def busy_hours(now: float, weeks: int, each: int = 30) -> list[float]:
     return found
 
 
-async def test_a_connection_that_is_silent_when_it_never_is(world: World, tmp_path: Path, store: Path) -> None:
+@pytest.mark.both_stores
+async def test_a_connection_that_is_silent_when_it_never_is(world: World, tmp_path: Path, store: Place) -> None:
     file = clinic_folder(tmp_path, FLOW + BY_HAND)
     await with_a_past(file, store, busy_hours(time.time(), weeks=4))
     async with watched(file) as (hub, clock):
@@ -273,7 +275,7 @@ async def test_a_connection_that_is_silent_when_it_never_is(world: World, tmp_pa
 @pytest.mark.parametrize(
     ("weeks", "more"), [(1, ""), (4, "silence: 0, "), (4, "silence: 100, ")], ids=["too-new", "switched-off", "more-patient"]
 )
-async def test_no_silence_without_a_habit(world: World, tmp_path: Path, store: Path, weeks: int, more: str) -> None:
+async def test_no_silence_without_a_habit(world: World, tmp_path: Path, store: Place, weeks: int, more: str) -> None:
     file = clinic_folder(tmp_path, FLOW + BY_HAND.replace("{", "{" + more))
     await with_a_past(file, store, busy_hours(time.time(), weeks))
     async with watched(file) as (hub, clock):
@@ -281,7 +283,7 @@ async def test_no_silence_without_a_habit(world: World, tmp_path: Path, store: P
         assert await look(hub) == []
 
 
-async def test_a_connection_that_a_person_has_paused_may_be_silent(world: World, tmp_path: Path, store: Path) -> None:
+async def test_a_connection_that_a_person_has_paused_may_be_silent(world: World, tmp_path: Path, store: Place) -> None:
     file = clinic_folder(tmp_path, FLOW + BY_HAND)
     await with_a_past(file, store, busy_hours(time.time(), weeks=4))
     async with watched(file) as (hub, clock):
@@ -523,3 +525,17 @@ def test_a_mistake_in_the_settings_is_told_with_its_place(tmp_path: Path, text: 
     [problem] = wrong.value.problems
     assert words in problem.text
     assert problem.line > 0
+
+
+async def test_a_reload_of_the_clinic_file_changes_what_is_told_and_how(world: World, tmp_path: Path) -> None:
+    low = "disk: {warn_below: 9999999GiB}\n"
+    async with Web(lambda asked: answer(200)) as hook, watched(clinic_folder(tmp_path, FLOW + BY_HAND + low)) as (hub, _):
+        assert len(await look(hub)) == 1
+        text = f"alerts: {{every: 1h, webhook: {{url: 'http://127.0.0.1:{hook.port}/alerts'}}}}\n"
+        clinic_folder(tmp_path, FLOW + text + low)
+        await ask(hub, "reload")
+        await look(hub)
+        assert [states(asked) for asked in hook.asked] == [["raised"]], "the new way hears of what is raised"
+        clinic_folder(tmp_path, FLOW + text + low + "metrics: {port: 0}\n")
+        with pytest.raises(Refused, match="metrics cannot be changed"):
+            await ask(hub, "reload")

@@ -100,6 +100,7 @@ def test_counting_costs_little() -> None:
 # A hub that counts.
 
 
+@pytest.mark.both_stores
 async def test_one_message_is_counted_on_its_whole_way(world: World, tmp_path: Path) -> None:
     async with running_hub(clinic_folder(tmp_path, FLOW)) as hub:
         before = hub.core.signals.journal.rows
@@ -162,6 +163,7 @@ async def test_ends_that_are_not_good_are_counted(world: World, tmp_path: Path) 
         assert by_name(status, "connections", "ehr")["quarantined"] == 1
 
 
+@pytest.mark.both_stores
 async def test_the_oldest_is_as_old_as_its_message_however_often_it_was_tried(world: World, tmp_path: Path) -> None:
     @world.partner
     async def ehr(message: Message) -> Message | None:
@@ -234,6 +236,7 @@ async def test_a_message_that_is_refused_again_and_again_is_a_stop(world: World,
         assert "no such doctor" in stop["text"]
 
 
+@pytest.mark.both_stores
 async def test_a_held_lane_is_a_stop(world: World, tmp_path: Path) -> None:
     @world.partner
     async def ehr(message: Message) -> Message | None:
@@ -307,3 +310,28 @@ async def test_what_a_person_has_paused_is_a_stop_that_says_so(world: World, tmp
         assert "paused" in (await explained(hub, "connection ehr", "ALR-009"))["text"]
         await ask(hub, "resume", name="ehr")
         assert await stops_of(hub) == []
+
+
+@pytest.mark.both_stores
+async def test_the_longest_lanes_say_what_waits_behind_which_message(world: World, tmp_path: Path) -> None:
+    @world.partner
+    async def ehr(message: Message) -> Message | None:
+        raise MessageRejected("no such doctor", answer="AR", final=True)
+
+    async with running_hub(clinic_folder(tmp_path, FLOW.replace("ehr: {", "ehr: {on_rejected: hold, "))) as hub:
+        first = await deliver(hub, adt("M1", "7700042"))
+        for number in range(4):
+            await deliver(hub, adt(f"N{number}", "7700042"))
+        await deliver(hub, adt("O1", "9"))
+        await until(lambda: hub.core.signals.target("to:ehr").held == 2 and hub.core.signals.target("flow:work").done == 6)
+        lanes = (await ask(hub, "status", lanes=20))["lanes"]
+        assert [(line["where"], line["waiting"], line["state"]) for line in lanes] == [
+            ("connection ehr", 5, "held"),
+            ("connection ehr", 1, "held"),
+        ]
+        [sent] = [row for row in await hub.core.reader.children(first.ids) if row.direction == "out"]
+        assert lanes[0]["first"] == sent.id
+        assert "no such doctor" in lanes[0]["reason"]
+        assert "7700042" not in str(lanes)
+        assert len((await ask(hub, "status", lanes=1))["lanes"]) == 1
+        assert "lanes" not in await ask(hub, "status")
