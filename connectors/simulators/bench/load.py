@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from typing import cast
 
 START, END = b"\x0b", b"\x1c\r"
 PATIENTS = 10
@@ -35,8 +36,7 @@ class Frames(asyncio.Protocol):
         self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a TCP connection
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # of a TCP connection
 
     def data_received(self, data: bytes) -> None:
         *frames, self._rest = (self._rest + data).split(END)
