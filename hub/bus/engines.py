@@ -26,7 +26,7 @@ from hub.store.sqlite import SqliteWriter, checkpoint, connect
 log = structlog.get_logger(__name__)
 
 LARGEST_GROUP = 512
-"""Writes in one commit."""
+"""Writes after which a commit takes no more."""
 MOST_WAITING = 4 * LARGEST_GROUP
 """Writes that wait for a database that is away; what comes then is not taken."""
 LONGEST_LOG = 4000
@@ -74,7 +74,10 @@ class ThreadEngine:
     def __init__(self, writer: SqliteWriter, committed: Committed, failed: Failed) -> None:
         self.writer, self._committed, self._failed = writer, committed, failed
         self.signals = JournalSignals()
-        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._gathered: list[Entry] = []
+        """What came in this turn of the event loop: it goes to the thread at once, for every hand-over costs both a wait."""
+        self._queue: queue.SimpleQueue[list[Entry] | None] = queue.SimpleQueue()
+        self._put = self._taken = 0
         self._loop = asyncio.get_running_loop()
         self._stopping = threading.Event()
         self._threads = [
@@ -89,7 +92,7 @@ class ThreadEngine:
 
     @property
     def waiting(self) -> int:
-        return self._queue.qsize()
+        return self._put - self._taken
 
     def start(self) -> None:
         self.writer.connection.execute("PRAGMA wal_autocheckpoint=0")
@@ -97,12 +100,21 @@ class ThreadEngine:
             thread.start()
 
     def put(self, entry: Entry) -> None:
-        self._queue.put(entry)
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(entry)
+        self._put += 1
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
 
     def refuses(self) -> str | None:
         return None
 
     async def stop(self) -> None:
+        self._hand_over()
         self._queue.put(None)
         self._stopping.set()
         for thread in self._threads:
@@ -122,14 +134,15 @@ class ThreadEngine:
                 return
 
     def _next_group(self) -> tuple[list[Entry], bool]:
-        entry = self._queue.get()
+        entries = self._queue.get()
         group: list[Entry] = []
-        while entry is not None:
-            group.append(entry)
+        while entries is not None:
+            group += entries
+            self._taken += len(entries)
             if len(group) >= LARGEST_GROUP:
                 return group, True
             try:
-                entry = self._queue.get_nowait()
+                entries = self._queue.get_nowait()
             except queue.Empty:
                 return group, True
         return group, False
@@ -157,8 +170,9 @@ class ThreadEngine:
     def _refuse_the_rest(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
-                if (entry := self._queue.get_nowait()) is not None:
-                    self._tell(self._failed, [entry], self._broken)
+                if (entries := self._queue.get_nowait()) is not None:
+                    self._taken += len(entries)
+                    self._tell(self._failed, entries, self._broken)
 
     # The thread of checkpoints.
 

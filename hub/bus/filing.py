@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from hub.catalogue import Catalogue
 from hub.format import Keys
@@ -61,6 +62,11 @@ class Filing:
 
 def _writable(keys: Keys) -> Keys:
     """Charsets can make half characters, and senders NULs, which not every store takes."""
+    lists = (keys.patient, keys.appointment, keys.member, keys.ordering, keys.findings)
+    others = [value for _, value in keys.other]
+    everything = "".join([keys.type, keys.control_id, keys.duplicate_key, *others, *chain.from_iterable(lists)])
+    if everything.isascii() and "\0" not in everything:
+        return keys
 
     def whole(values: Sequence[str]) -> Sequence[str]:
         good = all(value.isascii() and "\0" not in value for value in values)

@@ -51,6 +51,8 @@ class Target(ABC):
         self.running: set[asyncio.Task[None]] = set()
         self._loading: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
+        self._to_pump = False
         self.open = False
         self.paused = False
         """A person has stopped it: work stays where it is."""
@@ -69,8 +71,7 @@ class Target(ABC):
 
     def offer(self, item: Item) -> None:
         self.lanes.offer(item)
-        if self.open:
-            self.pump()
+        self._pump_soon()
 
     def close(self) -> None:
         """Takes nothing more; what runs goes on to its end."""
@@ -87,8 +88,15 @@ class Target(ABC):
             for task in late:
                 task.cancel()
 
+    def _pump_soon(self) -> None:
+        """Once for everything that happens in this turn of the event loop."""
+        if self.open and not self._to_pump:
+            self._to_pump = True
+            asyncio.get_running_loop().call_soon(self.pump)
+
     def pump(self) -> None:
         """Starts whatever may run now."""
+        self._to_pump = False
         while self.open and not self.paused and len(self.running) < self.parallel and self.may_run():
             item = self.take(time.monotonic())
             if item is None:
@@ -134,18 +142,26 @@ class Target(ABC):
         return self.lanes.next_time()
 
     def _set_timer(self) -> None:
+        full = len(self.running) >= self.parallel  # then what ends looks for the next
+        moment = None if self.paused or full else self.next_time()
+        if moment == self._timer_at:
+            return
+        self._timer_at = moment
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        full = len(self.running) >= self.parallel  # then what ends looks for the next
-        if not self.paused and not full and (moment := self.next_time()) is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, moment - time.monotonic()) + 0.001, self.pump)
+        if moment is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, moment - time.monotonic()) + 0.001, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = self._timer_at = None
+        self.pump()
 
     def _ran(self, task: asyncio.Task[None]) -> None:
         self.running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, StoreBroken):
             log.error("work stopped unexpectedly", target=self.name, error=type(error).__name__)
-        self.pump()
+        self._pump_soon()
 
     async def _run(self, item: Item) -> None:
         try:
