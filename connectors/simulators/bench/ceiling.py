@@ -1,6 +1,6 @@
 """A bare loop that keeps the hub's first promise and does nothing else: the ceiling for a hub on this machine.
 
-    python -m connectors.simulators.bench.ceiling sqlite:///file.db IN_PORT OUT_PORT CONNECTIONS
+    python -m connectors.simulators.bench.ceiling STORE IN_PORT OUT_PORT CONNECTIONS
 
 It receives, seals, commits the rows the hub would (message with its keys, what makes a resend recognisable, work), answers,
 changes one field, commits what it sends (message with its keys, work, and the mark of the work that made it), sends, and
@@ -19,18 +19,20 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from connectors.simulators.bench.load import Frames
 from hub.message import derived_id, new_id
 from hub.security.seal import Seal
-from hub.store.opening import open_store
+from hub.store.opening import Store, open_any_store
+from hub.store.postgres import connect
 
 LARGEST_GROUP = 512
 _MESSAGE = """
-    INSERT INTO message (seq, id, at, connection, direction, format, type, control_id, parent, generation, size, digest, keep, body)
+    INSERT INTO message
+        (seq, id, at, connection, direction, format, type, control_id, parent, generation, size, digest, keep, body)
     VALUES (?,?,?,?,?,'hl7v2',?,?,?,0,?,?,0,?)
 """
 _WORK = """
@@ -49,21 +51,35 @@ def field(body: bytes, segment: bytes, number: int) -> str:
     return fields[number].split(b"^", 1)[0].decode() if number < len(fields) else ""
 
 
+Row = tuple[Any, ...]
+Rows = dict[str, list[Row]]
 Done = Callable[[], None]
 
 
-class Writer:
-    """Commits rows in groups, in a thread of its own."""
+class Writer(Protocol):
+    """Commits rows in groups."""
 
-    def __init__(self, store: Any) -> None:
-        self._store = store
-        self.connection: sqlite3.Connection = store.writer.connection
-        self.seq = self.work = 0
-        self._queue: queue.SimpleQueue[tuple[dict[str, list[tuple[Any, ...]]], Done]] = queue.SimpleQueue()
+    def put(self, rows: Rows, done: Done) -> None: ...
+
+
+def _together(group: Iterable[tuple[Rows, Done]]) -> Rows:
+    rows: Rows = {}
+    for some, _ in group:
+        for name, values in some.items():
+            rows.setdefault(name, []).extend(values)
+    return rows
+
+
+class SqliteWriter:
+    """A thread with a connection of its own."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self._queue: queue.SimpleQueue[tuple[Rows, Done]] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         threading.Thread(target=self._run, daemon=True).start()
 
-    def put(self, rows: dict[str, list[tuple[Any, ...]]], done: Done) -> None:
+    def put(self, rows: Rows, done: Done) -> None:
         self._queue.put((rows, done))
 
     def _run(self) -> None:
@@ -79,10 +95,7 @@ class Writer:
             group = [self._queue.get()]
             while len(group) < LARGEST_GROUP and not self._queue.empty():
                 group.append(self._queue.get())
-            rows: dict[str, list[tuple[Any, ...]]] = {}
-            for some, _ in group:
-                for name, values in some.items():
-                    rows.setdefault(name, []).extend(values)
+            rows = _together(group)
             self.connection.execute("BEGIN IMMEDIATE")
             execute(_MESSAGE, rows.get("message", ()))
             execute("INSERT INTO message_key (seq, kind, value) VALUES (?,?,?)", rows.get("key", ()))
@@ -93,22 +106,93 @@ class Writer:
             self._loop.call_soon_threadsafe(lambda group=group: [done() for _, done in group])  # type: ignore[misc]
 
 
+class PostgresWriter:
+    """A task: one statement for each group, its rows as arrays."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._waiting: deque[tuple[Rows, Done]] = deque()
+        self._more = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+
+    def put(self, rows: Rows, done: Done) -> None:
+        self._waiting.append((rows, done))
+        self._more.set()
+
+    async def _run(self) -> None:
+        statement = await self._connection.prepare(_POSTGRES)
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            while self._waiting:
+                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_GROUP))]
+                rows = _together(group)
+                await statement.fetch(
+                    *(list(column) for name, width in _WIDTHS.items() for column in _columns(rows, name, width))
+                )
+                for _, done in group:
+                    done()
+
+
+_WIDTHS = {"message": 11, "key": 3, "seen": 4, "work": 6, "mark": 4}
+_TYPES = {
+    "message": "int8 text int8 text text text text text int8 bytea bytea",
+    "key": "int8 text text",
+    "seen": "bytea bytea int8 int8",
+    "work": "int8 int8 text text text int8",
+    "mark": "int4 text int8 int8",
+}
+
+
+def _columns(rows: Rows, name: str, width: int) -> list[Any]:
+    return list(zip(*rows[name], strict=True)) if rows.get(name) else [()] * width
+
+
+def _arrays() -> dict[str, str]:
+    """The arrays of each table as arguments of the statement."""
+    found, number = {}, 1
+    for name, types in _TYPES.items():
+        found[name] = ", ".join(f"${number + index}::{type}[]" for index, type in enumerate(types.split()))
+        number += _WIDTHS[name]
+    return found
+
+
+_POSTGRES = """
+WITH messages AS (
+    INSERT INTO message
+        (seq, id, at, connection, direction, format, type, control_id, parent, generation, size, digest, keep, body)
+    SELECT s, i, a, c, d, 'hl7v2', t, o, p, 0, z, g, 0, b FROM unnest({message}) AS u (s, i, a, c, d, t, o, p, z, g, b)
+), keys AS (
+    INSERT INTO message_key (seq, kind, value) SELECT * FROM unnest({key})
+), sightings AS (
+    INSERT INTO seen (key, digest, seq, at) SELECT * FROM unnest({seen})
+), works AS (
+    INSERT INTO work (id, seq, target, lane, generation, again, state, attempts, next_at, step, asks, config, at, partition)
+    SELECT i, s, t, l, 0, 0, 'waiting', 0, 0, p, 0, '', a, 0 FROM unnest({work}) AS u (i, s, t, l, p, a)
+)
+UPDATE work SET state = 'delivered', attempts = n, answer = w, at = m
+FROM unnest({mark}) AS u (n, w, m, i) WHERE work.id = u.i
+""".format(**_arrays())  # noqa: S608 - the numbers of arguments
+
+
 class Bare:
     """What is kept of each message, and who sends it."""
 
     def __init__(self, writer: Writer, seal: Seal) -> None:
         self.writer = writer
         self.seal = seal
+        self.seq = self.work = 0
         self.idle: list[Out] = []
         self.waiting: deque[tuple[bytes, str, int]] = deque()
         """Body, lane and work of what is to be sent."""
         self.busy: set[str] = set()
         self.behind: dict[str, deque[tuple[bytes, str, int]]] = {}
 
-    def rows(self, body: bytes, direction: str, parent: str | None) -> tuple[dict[str, list[tuple[Any, ...]]], str, int, str]:
-        self.writer.seq += 1
-        self.writer.work += 1
-        seq, work, at = self.writer.seq, self.writer.work, time.time_ns() // 1000
+    def rows(self, body: bytes, direction: str, parent: str | None) -> tuple[Rows, str, int, str]:
+        """The rows of a message, its id, its work and its lane."""
+        self.seq += 1
+        self.work += 1
+        seq, work, at = self.seq, self.work, time.time_ns() // 1000
         head = body[: body.find(b"\r")].split(b"|", 10)
         control_id, type = head[9].decode(), head[8].decode()
         patient = field(body, b"PID", 3)
@@ -119,7 +203,7 @@ class Bare:
         digest = self.seal.digest(body)
         sealed = self.seal.seal(b"\0\0\0\0" + body, f"message|{id}")
         name = "in" if direction == "in" else "out"
-        rows: dict[str, list[tuple[Any, ...]]] = {
+        rows: Rows = {
             "message": [(seq, id, at, name, direction, type, control_id, parent, len(body), digest, sealed)],
             "key": keys,
             "work": [(work, seq, "flow:forward" if direction == "in" else "to:out", lane, "", at)],
@@ -190,7 +274,7 @@ class Out(Frames):
         self._lane, self._work = lane, work
         self.send(body)
 
-    def frame(self, body: bytes) -> None:  # noqa: ARG002 - who answers has taken it
+    def frame(self, body: bytes) -> None:
         lane, mark = self._lane, (1, "AA", time.time_ns() // 1000, self._work)
         self._bare.writer.put({"mark": [mark]}, lambda: self._bare.finished(lane))
         self._bare.idle.append(self)
@@ -199,8 +283,11 @@ class Out(Frames):
 
 async def main(store: str, in_port: int, out_port: int, connections: int) -> None:
     seal = Seal(os.urandom(32))
-    opened = open_store(store, Path(), seal)
-    bare = Bare(Writer(opened), seal)
+    opened = await open_any_store(store, Path(), seal)
+    if isinstance(opened, Store):
+        bare = Bare(SqliteWriter(opened.writer.connection), seal)
+    else:
+        bare = Bare(PostgresWriter(await connect(store)), seal)
     loop = asyncio.get_running_loop()
     for _ in range(connections):
         await loop.create_connection(lambda: Out(bare), "127.0.0.1", out_port)

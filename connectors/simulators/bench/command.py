@@ -8,7 +8,9 @@ import click
 
 
 @click.command()
-@click.option("--store", default="sqlite:///bench.db", show_default=True, help="Store to measure with; it should be a fresh one.")
+@click.option(
+    "--store", default="sqlite:///bench.db", show_default=True, help="Store to measure with; it should be a fresh one."
+)
 @click.option("--connections", default=32, show_default=True, type=click.IntRange(1, 1000), help="Senders at the same time.")
 @click.option("--messages", default=10_000, show_default=True, type=click.IntRange(100), help="Messages that count.")
 @click.option("--dir", "directory", type=click.Path(file_okay=False, path_type=Path), help="Where the store is put.")
@@ -26,7 +28,9 @@ def bench(store: str, connections: int, messages: int, directory: Path | None, a
         hub_folder, bare_folder = Path(folder) / "hub", Path(folder) / "bare"
         hub_folder.mkdir()
         bare_folder.mkdir()
-        say(f"{messages} messages of 1 KB over {connections} connection(s), first through a hub, then through the bare loop ...")
+        say(
+            f"{messages} messages of 1 KB over {connections} connection(s), first through a hub, then through the bare loop ..."
+        )
         hub = asyncio.run(measure_hub(hub_folder, store, connections, messages))
         bare = asyncio.run(measure_ceiling(bare_folder, store, connections, messages))
     ratio = round(hub.delivered_per_second / bare.delivered_per_second, 3)

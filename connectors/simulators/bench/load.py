@@ -20,7 +20,7 @@ def message(sender: int, number: int, run: str) -> bytes:
     lines = [
         f"MSH|^~\\&|HIS|NORTH|HUB|NORTH|20260105083011||{event}|{run}{sender:03d}-{number}|P|2.5.1||||||UNICODE UTF-8",
         f"SCH|P{patient}-{number}|F{patient}-{number}|||||ROUTINE|OFFICE|30|MIN|^^^20270112090000" if number % 2 else "EVN|A04",
-        f"PID|1||{patient}^^^NORTH^MR~{patient}9^^^STATE^SS||DOE^JANE^Q||19800229|F|||12 Elm Street^^Springfield^IL^62704||^PRN^PH",
+        f"PID|1||{patient}^^^NORTH^MR~{patient}9^^^STATE^SS||DOE^JANE^Q||19800229|F|||12 Elm Street^^Springfield^IL||^PRN^PH",
         "PV1|1|O|CLINIC^2^^NORTH|R|||10042^Whitfield^Grace^T^^Dr^MD||||||||||||V1^^^NORTH^VN",
     ]
     body = "\r".join(lines) + "\r"
