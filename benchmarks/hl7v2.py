@@ -193,7 +193,10 @@ def run(seconds: float = 1.5) -> Iterator[dict[str, Any]]:
         yield beside(f"{name} 1 KB: open, read 5 fields", READ, bodies, seconds)
         yield beside(f"{name} 1 KB: open, change 2, write", WRITE, bodies, seconds)
     yield beside("MDM 205 KB: open, read 5 fields", READ, mdm, seconds)
-    yield {"what": "memory of an opened ADT 1 KB, bytes", **{name: memory(work, adt[:20] if name == "hub" else adt[:3]) for name, work in OPEN.items()}}
+    yield {
+        "what": "memory of an opened ADT 1 KB, bytes",
+        **{name: memory(work, adt[:20] if name == "hub" else adt[:3]) for name, work in OPEN.items()},
+    }
     yield linear()
     yield from own(adt + siu, seconds)
 

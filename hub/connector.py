@@ -113,6 +113,10 @@ class Receipt(Protocol):
         """The sender was told that the messages at these places failed: a resend of them is looked at afresh."""
         ...
 
+    def remark(self, number: int, what: str, text: str) -> None:
+        """Leaves a line on the timeline of the message at this place, without patient data; nobody waits for it."""
+        ...
+
 
 class Deliver(Protocol):
     """Hands messages to the hub.  One call is one transaction."""

@@ -54,12 +54,17 @@ class FakeReceipt:
     ids: list[str]
     duplicates: list[bool]
     state: str = "delivered"
+    remarks: list[tuple[str, str, str]] = field(default_factory=list)
+    """Id, what and text of each."""
 
     async def outcome(self, timeout: float) -> str:
         return self.state
 
     async def outcomes(self, timeout: float) -> list[str]:
         return [self.state] * len(self.ids)
+
+    def remark(self, number: int, what: str, text: str) -> None:
+        self.remarks.append((self.ids[number], what, text))
 
 
 @dataclass

@@ -13,6 +13,7 @@ from connectors.mllp.peer import Peer
 from connectors.mllp.received import Accepts, Rules
 from hub.connector import Deliver, Source, SourceConfig
 from hub.errors import ConnectionDown
+from hub.formats.hl7v2.conformance import Conformance
 from hub.net.hosts import HostName, is_loopback
 from hub.net.tls import ServerTls, TlsServer
 from hub.units import Duration, Size
@@ -58,6 +59,10 @@ class ListenerConfig(SourceConfig):
     """Where application acknowledgements of enhanced mode go: back on the connection, or to another one by a flow with the
     step `acknowledge`."""
 
+    conformance: Literal["off", "sample", "all"] = "off"
+    """Looks after the answer whether messages are as the standard says (`sample`: one of a hundred), with hl7apy in a process
+    of its own. Warnings stand on the message's timeline; nothing is refused for them."""
+
     @model_validator(mode="after")
     def _plain_text_needs_a_reason(self) -> ListenerConfig:
         if self.tls is None and not is_loopback(self.host) and not self.allow_plaintext:
@@ -83,6 +88,7 @@ class MllpListener(Source[ListenerConfig]):
             without_control_id=config.missing_control_id == "accept",
             carries_header=config.application_ack == "by_flow",
         )
+        self.conformance = Conformance(config.conformance) if config.conformance != "off" else None
         self.peers: set[Peer] = set()
         self.deliver: Deliver
 
@@ -116,6 +122,8 @@ class MllpListener(Source[ListenerConfig]):
         return any(peer in network for network in self._networks)
 
     async def close(self) -> None:
+        if self.conformance is not None:
+            await self.conformance.close()
         if self._server is None:
             return
         self._server.close()

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,6 +21,7 @@ from connectors.mllp.received import Received, read
 from hub.connector import Receipt
 from hub.errors import Busy, HubError, MessageUnusable
 from hub.formats.hl7v2 import read_acknowledgement
+from hub.formats.hl7v2.conformance import Conformance
 from hub.net.tls import is_pinned
 
 if TYPE_CHECKING:
@@ -267,6 +269,14 @@ class Peer(Stream):
             await self._answer_at_once(received)
         elif self.config.reply == "after_flow":
             await self._answer_after_flow(received, receipt)
+        if self.listener.conformance is not None and receipt is not None:
+            self._offer_for_checking(self.listener.conformance, [e for e in received if e.fault is None], receipt)
+
+    def _offer_for_checking(self, conformance: Conformance, good: Sequence[Received], receipt: Receipt) -> None:
+        for number, entry in enumerate(good):
+            if not receipt.duplicates[number]:
+                told = partial(_remark, receipt, number)
+                conformance.offer(entry.message.body, self.config.charset, told)
 
     async def _keep(self, received: Sequence[Received]) -> Receipt | None:
         deliver = self.listener.deliver
@@ -376,3 +386,7 @@ class Peer(Stream):
             async with asyncio.timeout(0.3):
                 await self.lost.wait()
         self.transport.abort()
+
+
+def _remark(receipt: Receipt, number: int, warnings: Sequence[str]) -> None:
+    receipt.remark(number, "conformance", "; ".join(warnings))

@@ -42,6 +42,10 @@ class DeliveryReceipt:
         if seen:
             await self._core.journal.commit(Write(unseen=seen))
 
+    def remark(self, number: int, what: str, text: str) -> None:
+        note = self._core.bodies.note(self._rows[number].seq, what, text)
+        self._core.journal.submit(Write(notes=[note])).add_done_callback(lambda done: done.exception())
+
 
 class Inbound:
     """The deliver function of one source."""

@@ -9,12 +9,12 @@ import importlib
 from functools import lru_cache
 from typing import Any
 
-_VERSIONS = ("2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8", "2.8.1", "2.8.2")
+VERSIONS = ("2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8", "2.8.1", "2.8.2")
 
 
 @lru_cache(maxsize=16)
 def _tables(version: str) -> Any:
-    known = version if version in _VERSIONS else "2.5.1"
+    known = version if version in VERSIONS else "2.5.1"
     return importlib.import_module(f"hl7apy.v{known.replace('.', '_')}")
 
 

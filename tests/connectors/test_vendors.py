@@ -1,0 +1,30 @@
+"""The vendor profiles that come with the hub: each can be used, and says truthfully how far it was tested."""
+
+from pathlib import Path
+
+import pytest
+
+from hub.clinic import load_clinic
+from hub.yaml_text import load_file
+from tests.support import ROOT, clinic_folder
+
+VENDORS = sorted(path.stem for path in (ROOT / "connectors/vendors").glob("*.yaml"))
+HL7 = ["athenahealth", "cerner", "epic", "meditech", "nextgen"]
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_a_profile_says_who_it_is_for_and_where_that_comes_from(vendor: str) -> None:
+    data = load_file(ROOT / f"connectors/vendors/{vendor}.yaml").data
+    assert data["vendor"] == vendor
+    assert data["proven"] in ("none", "simulator"), "nothing was tried against a real system yet"
+    assert data["proven"] == "simulator" or data["notes"], "what is not proven says what to ask"
+
+
+@pytest.mark.parametrize("vendor", HL7)
+def test_a_profile_of_an_ehr_can_be_used_both_ways(tmp_path: Path, vendor: str) -> None:
+    text = (
+        f"connections:\n  a: {{vendor: {vendor}, kind: mllp_listener, port: '0'}}\n"
+        f"  b: {{vendor: {vendor}, kind: mllp_sender, host: 127.0.0.1, port: 2575}}\n"
+        "flows: {f: {from: a, steps: [{send: b}]}}\n"
+    )
+    assert set(load_clinic(clinic_folder(tmp_path, text)).settings.connections) == {"a", "b"}
