@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hub.formats.x12.envelope import Transaction
-from hub.formats.x12.rules import Rules
+from hub.formats.x12.rules import WATCHED, Rules
 from hub.formats.x12.schema import Loop, Place, Rule, Schema, Step, schema, step
 from hub.formats.x12.tokens import Finding, Findings, Segment
 from hub.formats.x12.values import NUMBER, TIME, WHOLE, is_day
@@ -82,7 +82,8 @@ class _Check:
             place = self.go(found, position) if found else self.lost(position, segment, key)
             if place is not None:
                 self.look(position, segment, place)
-                self.rules.take(position, segment, place)
+                if id in WATCHED:
+                    self.rules.take(position, segment, place)
         self.rules.finish()
         return self.findings
 
@@ -292,8 +293,13 @@ class _Check:
         )  # fmt: skip
 
     def look_at_conditions(self, position: int, segment: Segment, elements: list[str], conditions: Conditions) -> None:
+        count = len(elements)
         for kind, members in conditions:
-            there = [number <= len(elements) and bool(elements[number - 1]) for number in members]
+            if kind == "P" and len(members) == 2:  # the usual case, at a glance
+                first, second = members
+                if bool(first <= count and elements[first - 1]) == bool(second <= count and elements[second - 1]):
+                    continue
+            there = [number <= count and bool(elements[number - 1]) for number in members]
             if not _broken(kind, there):
                 continue
             named = ", ".join(f"{segment.id}{number:02d}" for number in members)

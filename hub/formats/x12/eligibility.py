@@ -16,6 +16,7 @@ from hub.formats.x12.tokens import Finding, Findings, Segment
 
 PAYER, PROVIDER, SUBSCRIBER, DEPENDENT = "20", "21", "22", "23"
 _Said = TypeVar("_Said")
+_EB_ELEMENTS = 14
 _LOOP_LETTER = {PAYER: "A", PROVIDER: "B", SUBSCRIBER: "C", DEPENDENT: "D"}
 MOST_REPEATS = 50
 """So many TRN, REF, DTP or AAA of one level are kept; 005010X279A1 allows nine."""
@@ -220,9 +221,10 @@ class _Walk:
 
     def open_benefit(self, position: int, segment: Segment, level: Level) -> None:
         self.wrapped = False
-        said = [element.strip() for element in segment.elements[:13]]
-        said += [""] * (13 - len(said))
-        code, whose, types, kind, plan, period, amount, percent, unit, quantity, permit, network, procedure = said
+        said = segment.elements
+        if len(said) != _EB_ELEMENTS:
+            said = [*said[:_EB_ELEMENTS], *[""] * (_EB_ELEMENTS - len(said))]
+        code, whose, types, kind, plan, period, amount, percent, unit, quantity, permit, network, procedure, _ = said
         self.benefit = Benefit(
             position, code, whose, self.repeated(types), kind, plan, period, amount, percent, unit, quantity, permit, network,
             procedure=procedure,
@@ -236,7 +238,7 @@ class _Walk:
             case "DTP":
                 benefit.dates.append(_period(segment))
             case "HSD":
-                benefit.delivery.append([element.strip() for element in segment.elements])
+                benefit.delivery.append(segment.elements)
             case "REF":
                 benefit.references.append((segment[1], segment[2], segment[3]))
             case "III" if segment[1] == "ZZ" and segment[2]:

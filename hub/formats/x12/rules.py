@@ -16,7 +16,8 @@ from hub.formats.x12.values import is_day
 _ABOVE = {"21": ("20",), "19": ("21",), "22": ("21", "19"), "23": ("22",)}
 """HL03 of the level above, by HL03."""
 _PERSONS = ("22", "23")
-_WATCHED = frozenset(["HL", "DTP", "DMG", "NM1", "EB", "AAA", "EQ", "AK2", "IK5", "AK9", "BHT"])
+WATCHED = frozenset(["HL", "DTP", "DMG", "NM1", "EB", "AAA", "EQ", "AK2", "IK5", "AK9"])
+"""Segments some rule looks at."""
 
 
 @dataclass(slots=True)
@@ -47,8 +48,6 @@ class Rules:
 
     def take(self, position: int, segment: Segment, place: Place) -> None:
         id = segment.id
-        if id not in _WATCHED:
-            return
         if id == "HL":
             self.open_level(position, segment, place)
         elif id == "DTP":

@@ -96,7 +96,10 @@ class Delimiters(NamedTuple):
 
 
 class Segment:
-    """One segment: its id and its elements, counted from 1 as in `EB03`.  The id is empty when what stood there is none."""
+    """One segment: its id and its elements, counted from 1 as in `EB03`, without blanks around them.
+
+    The id is empty when what stood there is none.
+    """
 
     __slots__ = ("elements", "id")
 
@@ -105,7 +108,8 @@ class Segment:
         self.elements = elements
 
     def __getitem__(self, number: int) -> str:
-        return self.elements[number - 1].strip() if number <= len(self.elements) else ""
+        elements = self.elements
+        return elements[number - 1] if number <= len(elements) else ""
 
     def __repr__(self) -> str:
         return f"<{self.id} of {len(self.elements)} elements>"
@@ -117,7 +121,7 @@ class Header(Segment):
     __slots__ = ("delimiters",)
 
     def __init__(self, elements: list[str], delimiters: Delimiters) -> None:
-        super().__init__("ISA", elements)
+        super().__init__("ISA", [element.strip() for element in elements])
         self.delimiters = delimiters
 
 
@@ -296,6 +300,7 @@ def _segments(text: Text, piece: str, delimiters: Delimiters) -> Generator[Segme
     terminator, separator = delimiters.segment, delimiters.element
     isa, breaks = "ISA" + separator, terminator in "\r\n"
     plain = piece.isascii()
+    tidy = piece.isprintable() and f" {separator}" not in piece and f"{separator} " not in piece
     emptied = False
     at = text.at
     for raw in piece.split(terminator):
@@ -310,6 +315,8 @@ def _segments(text: Text, piece: str, delimiters: Delimiters) -> Generator[Segme
         else:
             emptied = False
             elements = (body if plain or body.isascii() else decode(body)).split(separator)
+            if not tidy:
+                elements = [element.strip() for element in elements]
             name = elements.pop(0)
             if name not in _SEEN or len(body) > MAX_ELEMENT:
                 name = yield from _checked(name, elements, len(body))
@@ -333,7 +340,7 @@ def _too_long(text: Text, delimiters: Delimiters) -> Generator[Segment | Finding
         text.at = len(text.text) if end < 0 else end + 1
         if end >= 0 or not text.fill():
             break
-    elements = decode(body).split(delimiters.element)
+    elements = [element.strip() for element in decode(body).split(delimiters.element)]
     name = elements.pop(0)
     name = yield from _checked(name, elements, MAX_SEGMENT + 1)
     yield Segment(name, elements)
@@ -349,12 +356,12 @@ def _checked(given: str, elements: list[str], length: int) -> Generator[Finding,
             text = f"an element is longer than {MAX_ELEMENT} characters and was cut"
             yield Finding("error", "X12-TOO-LONG", text, element=number)
             elements[number - 1] = element[:MAX_ELEMENT]
-    name = given.strip().upper()
+    name = given.upper()
     if not _SEGMENT_ID.fullmatch(name):
         yield Finding("error", "X12-SEGMENT-ID", "what stands here has no segment id; the separator may be another one")
         return ""
-    if name != given.strip():
-        yield Finding("warning", "X12-CASE", f"the segment id {given.strip()!r} is not in capitals", id=name)
+    if name != given:
+        yield Finding("warning", "X12-CASE", f"the segment id {given!r} is not in capitals", id=name)
     elif len(_SEEN) < MOST_OF_A_KIND:
         _SEEN.add(name)
     return name
