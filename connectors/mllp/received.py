@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from connectors.mllp.framing import Frame
 from connectors.mllp.modes import ORIGINAL, Mode, is_acknowledgement, mode_of
 from hub.errors import MessageUnusable
-from hub.formats.hl7v2 import Hl7, acknowledge, opened, split
+from hub.formats.hl7v2 import Hl7, Part, acknowledge, opened, split
 from hub.formats.hl7v2.ack import Fault
 from hub.message import Message
 
@@ -115,7 +115,7 @@ def read(frame: Frame, rules: Rules) -> Iterator[Received]:
         message = Message(frame.body, "hl7v2")
         yield Received(message, None, fault=Fault("200"), reason="the frame holds no HL7 v2 message; it was not answered")
     for part in parts:
-        yield _examined(part.body, rules)
+        yield _examined(part, rules)
 
 
 def _damaged(frame: Frame) -> Received:
@@ -133,13 +133,14 @@ def _damaged(frame: Frame) -> Received:
     )  # fmt: skip
 
 
-def _examined(body: bytes, rules: Rules) -> Received:
+def _examined(part: Part, rules: Rules) -> Received:
+    body = part.body
     try:
         hl7 = opened(body, rules.charset)
     except MessageUnusable as error:
         return Received(Message(body, "hl7v2"), None, fault=Fault("200"), reason=f"{error}; it was not answered")
     mode = mode_of(hl7)
-    entry = Received(_message(body, hl7, mode, rules), hl7, mode, acknowledges=is_acknowledgement(hl7))
+    entry = Received(_message(part, hl7, mode, rules), hl7, mode, acknowledges=is_acknowledgement(hl7))
     refusal = _refusal(hl7, rules)
     if refusal is not None:
         entry.code, entry.fault = refusal
@@ -147,8 +148,13 @@ def _examined(body: bytes, rules: Rules) -> Received:
     return entry
 
 
-def _message(body: bytes, hl7: Hl7, mode: Mode, rules: Rules) -> Message:
-    headers = {}
+def _message(part: Part, hl7: Hl7, mode: Mode, rules: Rules) -> Message:
+    """The message, with what is to be known of it beside its bytes."""
+    body, headers = part.body, {}
+    if part.count > 1:
+        headers["index"] = f"{part.index + 1} of {part.count}"
+        if part.batch:
+            headers["batch"] = part.batch
     if sequence := hl7.get("MSH-13"):
         headers["sequence"] = sequence
     if rules.carries_header and mode.application:

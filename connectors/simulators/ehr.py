@@ -93,8 +93,8 @@ def _fields(body: bytes, name: bytes) -> list[bytes]:
 Script = Callable[[bytes, str, int], str]
 """Body, control id and how many times this id came already: what to do with it.
 
-AA, AE, AR: answer so. silent: no answer. close: close the connection. wrong: acknowledge another message.
-garbage: answer nonsense. late: answer AA after a second.
+AA, AE, AR, CA, CE, CR: answer so. `CA AA`: two answers, as enhanced mode has them. silent: no answer. close: close the
+connection. wrong: acknowledge another message. garbage: answer nonsense. late: answer AA after a second.
 """
 
 
@@ -146,7 +146,7 @@ class EhrServer:
         control_id = _fields(body, b"MSH")[9].decode()
         what = self.script(body, control_id, self.seen[control_id])
         self.seen[control_id] += 1
-        if what in ("AA", "late", "wrong"):
+        if what in ("AA", "CA", "CA AA", "late", "wrong"):
             self.received.append(body)
         match what:
             case "close":
@@ -161,7 +161,8 @@ class EhrServer:
             case "wrong":
                 writer.write(_acknowledgement("AA", control_id + "x"))
             case _:
-                writer.write(_acknowledgement(what, control_id))
+                for code in what.split():
+                    writer.write(_acknowledgement(code, control_id))
         with contextlib.suppress(ConnectionError):
             await writer.drain()
         return True

@@ -254,6 +254,16 @@ async def test_a_batch_that_counts_wrong_is_told_to_it() -> None:
     assert any("announces 7" in str(line.get("finding")) for line in logs)
 
 
+async def test_a_message_of_a_batch_knows_its_place(tmp_path: Path) -> None:
+    batch = b"BHS|^~\\&|EHR|RIVER|HUB|RIVER|20261123||||B77\r" + adt("M1") + adt("M2") + b"BTS|2\r"
+    deliver = FakeDeliver()
+    async with listening(deliver) as listener, wire(listener.port) as partner:
+        await partner.send(frame(batch) + frame(adt("M3")))
+        assert await partner.answers_until("M3") == ["AA M1", "AA M2", "AA M3"]
+    kept = [dict(message.headers) for message in deliver.delivered]
+    assert kept == [{"index": "1 of 2", "batch": "B77"}, {"index": "2 of 2", "batch": "B77"}, {}]
+
+
 # Silent links.
 
 

@@ -348,6 +348,40 @@ async def test_application_acknowledgements_come_back_by_a_listener(early: bool)
                 await sender.send(message("BAD", "AL", "AL"))
 
 
+ENHANCED = """
+connections:
+  ehr: {kind: mllp_listener, port: "0"}
+  back: {kind: mllp_listener, port: "0"}
+  pms: {kind: mllp_sender, host: 127.0.0.1, port: "@PORT@", wait_for: application, returned_by: back}
+flows:
+  forward: {from: ehr, steps: [{send: pms}]}
+"""
+
+
+async def test_after_a_restart_what_was_accepted_and_not_yet_worked_on_goes_again(tmp_path: Path) -> None:
+    """The wait for the application acknowledgement is in memory; the message is not, and keeps its control id."""
+    async with EhrServer(lambda *_: "CA") as pms:
+        file = clinic_folder(tmp_path, ENHANCED.replace("@PORT@", str(pms.port)))
+        async with running_hub(file) as hub, wire(port_of(hub, "ehr")) as ehr:
+            await ehr.send(frame(message("M1", "AL", "AL").body))
+            await until(lambda: pms.seen["M1"] == 1)
+            states = {m["state"] for m in await ask(hub, "messages.list", control_id="M1", connection="pms")}
+            assert states <= {"waiting", "working"}, "accepted is not delivered"
+            target = hub.targets["to:pms"]
+            for task in target.running:
+                task.cancel()
+        async with running_hub(file) as hub, wire(port_of(hub, "back")) as back:
+            await until(lambda: pms.seen["M1"] == 2)
+            await asyncio.sleep(0.05)
+            await back.send(acknowledgement("AA", "M1"))
+
+            async def delivered() -> bool:
+                listed = await ask(hub, "messages.list", control_id="M1", connection="pms")
+                return [m["state"] for m in listed] == ["delivered"]
+
+            await until(delivered)
+
+
 async def test_a_return_that_nobody_waits_for_is_kept_like_any_message(tmp_path: Path) -> None:
     text = 'connections:\n  back: {kind: mllp_listener, port: "0"}\n'
     async with running_hub(clinic_folder(tmp_path, text)) as hub, wire(port_of(hub, "back")) as partner:
