@@ -43,4 +43,5 @@ def control_socket(store: Path) -> Path:
     if len(str(beside)) <= LONGEST_SOCKET_PATH:
         return beside
     digest = hashlib.blake2b(str(beside.resolve()).encode(), digest_size=8).hexdigest()
-    return Path(tempfile.gettempdir()) / f"clinic-hub-{os.getuid()}-{digest}.sock"
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir()) / f"clinic-hub-{user}-{digest}.sock"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -36,8 +37,8 @@ async def _serve(clinic: Clinic) -> int:
     started = time.monotonic()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        _on_signal(loop, number, stop.set)
     hub = Hub(clinic)
     await hub.start()
     operations = Operations(hub.core, hub)
@@ -60,6 +61,14 @@ async def _serve(clinic: Clinic) -> int:
         return UNREACHABLE
     say("stopped")
     return OK
+
+
+def _on_signal(loop: asyncio.AbstractEventLoop, number: signal.Signals, act: Callable[[], None]) -> None:
+    """Windows has no signal handlers on the event loop; there a plain one tells the loop."""
+    try:
+        loop.add_signal_handler(number, act)
+    except NotImplementedError:
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(act))
 
 
 _reloading: set[asyncio.Task[None]] = set()

@@ -94,6 +94,9 @@ class ControlSocket:
         self._socket: socket.socket | None = None
 
     async def open(self) -> None:
+        if not hasattr(socket, "AF_UNIX"):
+            log.warning("this system has no Unix sockets: commands cannot reach the hub while it runs")
+            return
         self.path.unlink(missing_ok=True)  # left by a hub that was killed; the lock of the store says that none is running
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)

@@ -20,9 +20,11 @@ from hub.store.sqlite import SqliteWriter, connect
 
 try:
     import fcntl
-except ImportError:  # Windows has no flock; an exclusive file serves there
+except ImportError:  # Windows has no flock, but locks of its own
     fcntl = None  # type: ignore[assignment]
 
+_BEHIND_ALL = 1 << 20
+"""A byte of the lock file that nobody reads."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -50,8 +52,7 @@ class StoreLock:
         """Raises Refused when another process has it."""
         self._handle = self.path.open("a+")
         try:
-            if fcntl is not None:
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._handle)
         except OSError:
             self._handle.close()
             self._handle = None
@@ -65,6 +66,19 @@ class StoreLock:
         if self._handle is not None:
             self._handle.close()
             self._handle = None
+
+
+def _lock(handle: Any) -> None:
+    """Raises OSError when another process has it."""
+    if fcntl is not None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    try:
+        import msvcrt
+    except ImportError:
+        return
+    handle.seek(_BEHIND_ALL)  # Windows keeps others from reading what is locked: not what is written into it
+    msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
 
 
 class AnyStore(Protocol):
