@@ -316,6 +316,7 @@ class Partner:
         """By lane, the number of the newest message that was taken."""
         self.refusals: Counter[bytes] = Counter()
         self.under_way: dict[str, bytes] = {}
+        self.while_open: Counter[float] = Counter()
         self.doubtful: set[bytes] = set()
         """Taken without an answer, or without a mark when the hub was killed: it may come once more."""
 
@@ -328,7 +329,9 @@ class Partner:
     async def send(self, message: Message) -> Message | None:
         world, body = self._world, message.body
         target: Any = world.targets[f"to:{self.name}"]
-        world.must(target.breaker.open_until <= world.loop.now, f"{self.name}: tried while its breaker was open")
+        if (until := target.breaker.open_until) > world.loop.now:
+            self.while_open[until] += 1  # begun before it opened: no more than may be under way together
+            world.must(self.while_open[until] < self.config.parallel, f"{self.name}: tried while its breaker was open")
         world.must(len(self.under_way) < self.config.parallel, f"{self.name}: more at once than it may")
         lanes = world.lanes_of[body]
         for other in self.under_way.values():
