@@ -479,6 +479,7 @@ class World:
             journal=self.journal, reader=reader, bodies=Bodies(self.disk), filing=Filing(),
             router=SimpleNamespace(wanted=lambda *_: []), surroundings=SimpleNamespace(settings=settings),
             write_of=lambda *_: Write(), signals=Signals(), spans=None,
+            keeping=SimpleNamespace(level=lambda *_: 0, ended=lambda _: None),
         )  # fmt: skip
         follower = Follower(core)
         flow: Any = SimulatedFlow(self)
@@ -660,7 +661,8 @@ def tell(seed: int, story: Story | None = None, *, broken: str = "") -> World:
             left = asyncio.all_tasks(loop)
             for task in left:
                 task.cancel()
-            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            if left:
+                loop.run_until_complete(asyncio.wait(left))
             raise AssertionError(f"seed {seed}: {error or type(error).__name__}") from error
     return world
 

@@ -78,7 +78,7 @@ async def test_a_hub_with_a_long_queue_is_ready_within_ten_seconds_and_in_bounde
         file = clinic_folder(tmp_path, text)
         with HubProcess(file) as empty:
             base = memory(pid_of(empty), "VmHWM")
-        core = open_core(load_clinic(file))
+        core = await open_core(load_clinic(file))
         await fill(core, QUEUED)
         await core.close()
         hub = HubProcess(file)

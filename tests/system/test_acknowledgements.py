@@ -1,4 +1,4 @@
-"""Seen from outside by strace: no acknowledgement leaves before a sync of the write-ahead log that began after its message came."""
+"""Seen from outside by strace: no acknowledgement leaves before a sync of the log that began after its message came."""
 
 from __future__ import annotations
 
