@@ -6,6 +6,7 @@ flutters around a limit.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from hub.connector import Poller
 from hub.net.tls import certificates_of
 from hub.security.certificates import expires_at
 from hub.settings.signals import AlertSettings
+from hub.store.reader import Backlog
 from hub.units import age_in_words
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 SLOWLY = 15.0
 """Seconds between counts of what is in quarantine, when nothing new has come there."""
+SPARING = 20.0
+"""After open work was counted it is not counted again for so many times as long as that took."""
 CERTIFICATES = 3600.0
 """Seconds between looks at certificates."""
 
@@ -51,6 +55,9 @@ class Checks:
         """When the certificate of each connection expires, in seconds since 1970."""
         self._certificates_at = -CERTIFICATES
         self._clinic = hub.clinic
+        self._open: list[Backlog] = []
+        self._count_at = 0.0
+        """When open work is counted again, by the monotonic clock."""
         self._quarantine: dict[str, int] = {}
         self._quarantined_at = -SLOWLY
         self._quarantined_seen = -1
@@ -131,7 +138,7 @@ class Checks:
                 yield Finding("ALR-001", f"connection {name}", text)
 
     async def _backlog(self, settings: AlertSettings, now: float) -> AsyncIterator[Finding]:
-        for row in await self._hub.core.reader.backlog():
+        for row in await self._open_work():
             where, target = place_of(row.target), self._hub.targets.get(row.target)
             if settings.held and row.held >= settings.held:
                 yield Finding("ALR-004", where, f"{row.held} held for a person")
@@ -140,6 +147,14 @@ class Checks:
             if settings.backlog_age and not explained and age >= settings.backlog_age / 2:
                 text = f"{row.waiting} wait, the oldest for {age_in_words(age)}"
                 yield Finding("ALR-002", where, text, age >= settings.backlog_age)
+
+    async def _open_work(self) -> list[Backlog]:
+        """Counting millions takes a moment, so that it is done less often then."""
+        began = time.monotonic()
+        if began >= self._count_at:
+            self._open = await self._hub.core.reader.backlog()
+            self._count_at = began + SPARING * (time.monotonic() - began)
+        return self._open
 
     async def _in_quarantine(self, settings: AlertSettings, now: float) -> AsyncIterator[Finding]:
         if not settings.quarantined:
