@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 SLOWLY = 15.0
 """Seconds between counts of what is in quarantine, when nothing new has come there."""
-SPARING = 20.0
-"""After open work was counted it is not counted again for so many times as long as that took."""
+QUICK, SPARING = 0.5, 20.0
+"""When counting open work took more than this (seconds), it is not done again for so many times as long."""
 CERTIFICATES = 3600.0
 """Seconds between looks at certificates."""
 
@@ -153,7 +153,8 @@ class Checks:
         began = time.monotonic()
         if began >= self._count_at:
             self._open = await self._hub.core.reader.backlog()
-            self._count_at = began + SPARING * (time.monotonic() - began)
+            took = time.monotonic() - began
+            self._count_at = began + (SPARING * took if took > QUICK else 0.0)
         return self._open
 
     async def _in_quarantine(self, settings: AlertSettings, now: float) -> AsyncIterator[Finding]:
