@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from hub.formats.hl7v2 import Hl7, split
-from hub.formats.hl7v2.names import field_name
+from hub.formats.hl7v2.message import Segment
+from hub.formats.hl7v2.names import field_name, field_table
 
 
 def show_hl7(file: Path, found: dict[str, Any], data: bytes) -> None:
@@ -35,7 +36,17 @@ def _tree(message: Hl7) -> None:
         for number in range(1, count):
             values = message.get_all(f"{segment.id}[{seen[segment.id]}]-{number}[*]")
             for value in values:
-                click.echo(f"    {segment.id}-{number:<3} {field_name(version, segment.id, number)[:32]:32} {value}")
+                name, table = field_name(version, segment.id, number)[:32], _table(message, segment, number, value)
+                click.echo(f"    {segment.id}-{number:<3} {name:32} {value}{table}")
+
+
+def _table(message: Hl7, segment: Segment, number: int, value: str) -> str:
+    """Which HL7 table a code is of, or that it is not in it; nothing for what is no code, or a code of the site's own."""
+    table, codes = field_table((message.get("MSH-12.1") or "").strip(), segment.id, number)
+    if not codes:
+        return ""
+    known = message.part(value, 1) in {*codes, '""'}
+    return f"   (table {table})" if known else f"   (not in table {table})"
 
 
 def _findings(findings: list[dict[str, Any]]) -> None:

@@ -21,13 +21,32 @@ def _tables(version: str) -> Any:
 @lru_cache(maxsize=4096)
 def field_name(version: str, segment: str, number: int) -> str:
     """`Date/Time Of Birth` for PID, 7; empty when the tables do not know it."""
-    long_name = _fields(version, segment).get(f"{segment}_{number}", "")
-    return long_name.replace("_", " ").capitalize()
+    return _field(version, segment, number)[0].replace("_", " ").capitalize()
+
+
+@lru_cache(maxsize=4096)
+def field_table(version: str, segment: str, number: int) -> tuple[str, frozenset[str]]:
+    """Number of the HL7 table that a field takes its codes from, and those codes: `0001` for PID, 8.  Empty when it has none;
+    tables that each site fills itself have no codes here.
+    """
+    table = _field(version, segment, number)[1]
+    codes = getattr(_tables(version), "TABLES", {}).get(table, ("", ()))[1]
+    return table.removeprefix("HL7"), frozenset(codes)
+
+
+def _field(version: str, segment: str, number: int) -> tuple[str, str]:
+    """Name and table of a field, as hl7apy has them; of a field that is no code (its parts may be), no table."""
+    return _fields(version, segment).get(f"{segment}_{number}", ("", ""))
+
+
+_CODED = frozenset({"ID", "IS", "CE", "CWE", "CNE"})
+"""Data types whose first component is a code."""
 
 
 @lru_cache(maxsize=512)
-def _fields(version: str, segment: str) -> dict[str, str]:
+def _fields(version: str, segment: str) -> dict[str, tuple[str, str]]:
     definition = getattr(_tables(version), "SEGMENTS", {}).get(segment)
     if definition is None:
         return {}
-    return {entry[0]: (entry[1][3] if len(entry[1]) > 3 else "") or "" for entry in definition[1]}
+    known = {name: of for name, of, *_ in definition[1] if len(of) > 4}
+    return {name: (of[3] or "", (of[4] or "") if of[2] in _CODED else "") for name, of in known.items()}

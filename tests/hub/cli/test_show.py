@@ -127,6 +127,22 @@ def test_people_see_the_names_of_fields_and_what_values_mean(cli: Cli) -> None:
     assert "DOE & SONS" in out
 
 
+def test_people_see_which_table_a_code_is_of_and_whether_it_is_in_it(cli: Cli) -> None:
+    Path("codes.hl7").write_bytes(SIU.replace(b"|19800229|F", b'|19800229|W||""|12 ELM'))
+    lines = {line.split()[0]: line for line in cli("show", "codes.hl7").out.splitlines() if line.strip()}
+    assert lines["PID-8"].endswith("W   (not in table 0001)")
+    assert lines["MSH-11"].endswith(" P   (table 0103)") or lines["MSH-11"].endswith(" P"), "older tables do not know it"
+    assert lines["PID-5"].endswith("DOE^JANE"), "no code, no table"
+    assert lines["MSH-3"].endswith("EPIC"), "a table that each site fills itself is not shown"
+
+
+def test_a_line_of_foreign_letters_is_shown_as_part_of_the_value(cli: Cli) -> None:
+    Path("broken.hl7").write_bytes(SIU + "NTE|1|L|Vu en\rÉté\r".encode())
+    done = cli("show", "broken.hl7")
+    assert done.code == 0
+    assert "Été" in done.out
+
+
 def test_people_see_a_card_with_the_word_first(cli: Cli) -> None:
     out = cli("show", "b.edi").out
     assert out.index("ACTIVE_REVIEW") < out.index("co-payment") < out.index("co_payment")

@@ -3,7 +3,7 @@
 import pytest
 
 from hub.formats.describe import describe
-from hub.formats.hl7v2.names import field_name
+from hub.formats.hl7v2.names import field_name, field_table
 from hub.formats.hl7v2.structures import structure
 from tests.hub.formats.messages import MSH, hl7
 
@@ -66,3 +66,13 @@ def test_fields_have_names_in_every_version(version: str) -> None:
     assert field_name(version, "PID", 5).lower() == "patient name"
     assert field_name(version, "ZPD", 1) == ""
     assert field_name(version, "PID", 999) == ""
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.5", "2.8", "", "9.9"])
+def test_codes_have_their_table(version: str) -> None:
+    table, codes = field_table(version, "PID", 8)
+    assert table == "0001"
+    assert {"F", "M"} <= codes or version == "2.3", "hl7apy has no codes for 2.3"
+    assert field_table(version, "PID", 5) == ("", frozenset())
+    assert field_table(version, "ZPD", 1) == ("", frozenset())
+    assert field_table(version, "PID", 999) == ("", frozenset())
