@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from connectors.simulators.ehr import EhrClient, EhrServer, Script
+from tests import support
 from tests.chaos.history import History, Verdict, check
 from tests.chaos.nursery import Hub, Nursery
 from tests.support import adt, clinic_folder, free_port, until
@@ -108,6 +109,7 @@ class Rig:
         """What the receiver does instead; what it answers AA counts as taken."""
         self.port = free_port()
         self._clinic, self._parallel = clinic, parallel
+        self._head = support.CLINIC.replace("sqlite:///var/hub.db", store or "sqlite:///var/hub.db")
         self._receiver = EhrServer(script=self._answer)
         names = [f"P{number:02d}" for number in range(patients)]
         self.senders = [Sender(self.port, names[n::senders], self.sent, large=large, seed=seed) for n in range(senders)]
@@ -121,7 +123,7 @@ class Rig:
     async def __aenter__(self) -> Self:
         await self._receiver.__aenter__()
         text = self._clinic.replace("@IN@", str(self.port)).replace("@OUT@", str(self._receiver.port))
-        self.file = clinic_folder(self.folder, text.replace("@PARALLEL@", str(self._parallel)))
+        self.file = clinic_folder(self.folder, text.replace("@PARALLEL@", str(self._parallel)), head=self._head)
         self.hub = Hub(self.nursery, self.file)
         return self
 
