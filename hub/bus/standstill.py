@@ -39,10 +39,11 @@ class Standstill:
         self._stop.set()
 
     def _watch(self) -> None:
-        told = 0.0
+        told, before = 0.0, time.monotonic()
         while not self._stop.wait(TICK):
-            beat = self._loop.beat
-            if time.monotonic() - beat < self._after or beat == told:
+            beat, now = self._loop.beat, time.monotonic()
+            late, before = now - before > 3 * TICK, now
+            if late or now - beat < self._after or beat == told:  # late itself: the process was stopped, or the machine is busy
                 continue
             told = beat
             where = place(sys._current_frames().get(self._watched))  # noqa: SLF001 - no other way to see a thread

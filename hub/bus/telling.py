@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from hub.bus.core import Core
@@ -59,7 +61,7 @@ class MailWay:
         s = self._settings
         password = s.password.get_secret_value() if s.password is not None else ""
         server = MailServer(s.host, s.port, s.tls, s.user, password, s.ca)
-        await asyncio.to_thread(send_mail, server, s.sender, s.to, _subject(hub, alerts), _text(alerts))
+        await _in_a_thread(lambda: send_mail(server, s.sender, s.to, _subject(hub, alerts), _text(alerts)))
 
     async def close(self) -> None:
         pass
@@ -81,6 +83,28 @@ class HookWay:
 
     async def close(self) -> None:
         await self._client.close()
+
+
+async def _in_a_thread(act: Callable[[], None]) -> None:
+    """In a thread that nobody waits for at the end: a mail server that says nothing must not keep the hub from stopping."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def end(error: Exception | None) -> None:
+        if not done.done():
+            done.set_result(None) if error is None else done.set_exception(error)
+
+    def work() -> None:
+        problem: Exception | None = None
+        try:
+            act()
+        except Exception as error:
+            problem = error
+        with contextlib.suppress(RuntimeError):  # the loop is gone
+            loop.call_soon_threadsafe(end, problem)
+
+    threading.Thread(target=work, name="mail", daemon=True).start()
+    await done
 
 
 async def try_to_tell(way: Way, hub: str, alerts: Sequence[Alert]) -> bool:

@@ -101,7 +101,7 @@ class AlertSettings(_Part):
     """A certificate of ours expires within this time; 0s switches it off."""
     disk: bool = True
     """Less room than `disk.warn_below` says."""
-    loop_lag: Duration = Field(default=2.0, ge=0)
+    loop_lag: Duration = Field(default=5.0, ge=0)
     """The hub came so late to its work within the last minute; 0s switches it off."""
     clear_after: Duration = Field(default=60.0, ge=0)
     """The cause must be gone so long before an alert is cleared."""
