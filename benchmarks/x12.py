@@ -1,6 +1,6 @@
 """5,000 eligibility answers (271) of 3.8 KB in one file: full schema check and benefit model, beside two libraries of PyPI.
 
-    python benchmarks/x12.py [--messages N] [--peer-messages N] [--peers FOLDER] [--json]
+    python benchmarks/x12.py [--messages N] [--peer-messages N] [--peers FOLDER | --alone] [--json]
 
 linuxforhealth-x12 0.57.0 (model reader) and TigerShark 0.3.4 (unmarshal and facade) are installed from the package index, each
 into an environment of its own in a folder that is removed again (kept and used again with `--peers`); where the index cannot be
@@ -58,7 +58,8 @@ with open(sys.argv[1], "rb") as file:
         for patient in read_eligibility(transaction).patients:
             active += benefits.status(patient, ["98"], service_date="20261130") == "active"
             benefits.plan_name(patient), benefits.group_number(patient), benefits.covered_days(patient)
-            benefits.co_payment(patient, ["98"]), benefits.co_insurance(patient, ["98"]), benefits.authorization(patient, ["98"])
+            benefits.co_payment(patient, ["98"]), benefits.co_insurance(patient, ["98"])
+            benefits.authorization(patient, ["98"])
             benefits.deductible_remaining(patient), benefits.out_of_pocket_remaining(patient)
             accumulators(patient.benefits), other_coverages(patient), programmes(patient)
         count += 1
@@ -191,7 +192,7 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         sys.exit(f"the hub could not read its own file: {found}")
     lines: list[dict[str, Any]] = [{"what": "hub: check and benefit model", "bytes_each": size, **found}]
     peers = Path(options.peers) if options.peers else folder
-    for name, script in SCRIPTS.items():
+    for name, script in () if options.alone else SCRIPTS.items():
         python = installed(name, peers)
         told = timed(python, script, theirs) if python else "it cannot be installed: the index is not reachable"
         if isinstance(told, str):
@@ -206,6 +207,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=MESSAGES)
     parser.add_argument("--peer-messages", type=int, default=PEER_MESSAGES)
     parser.add_argument("--peers", help="folder with the environments of the peers; made where they are missing")
+    parser.add_argument("--alone", action="store_true", help="without the peers")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -128,6 +128,8 @@ def out_of_pocket_remaining(patient: Patient) -> Chosen | None:
 def _still_to_pay(patient: Patient, code: str, words: str) -> Chosen | None:
     """The smaller of individual and family, which is what binds first."""
     rows = [b for b in patient.benefits if b.code == code and b.amount and b.network != "N"]
+    if any(b.insurance_type == "MB" for b in rows):  # part B of Medicare pays for visits, part A for stays
+        rows = [b for b in rows if b.insurance_type != "MA"]
     individual = _remaining([b for b in rows if b.level in ("IND", "")], f"individual {words}")
     family = _remaining([b for b in rows if b.level == "FAM"], f"family {words}")
     if individual is None or family is None:

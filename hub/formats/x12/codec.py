@@ -56,7 +56,8 @@ INQUIRY_FIELDS = frozenset(
             "group",
             "relationship",
         ],
-        *["service_date", "service_types"],
+        *["service_date", "service_end", "service_types", "repeat_types", "references"],
+        *["provider.given", "provider.taxonomy", "provider.references"],
         *(f"{who}.{part}" for who in ("subscriber", "patient") for part in _PERSON),
     ]
 )
@@ -138,7 +139,26 @@ def _inquiry(values: dict[str, Any]) -> Inquiry:
         patient=None if own else patient,
         relationship=values.get("relationship", "self"),
         group=values.get("group"),
+        service_end=_last_day(values.get("service_end")),
+        references=_references(values.get("references")),
+        provider_given=values.get("provider.given"),
+        provider_taxonomy=values.get("provider.taxonomy"),
+        provider_references=_references(values.get("provider.references")),
+        repeat_types=str(values.get("repeat_types", "")).lower() in ("true", "yes", "1"),
     )
+
+
+def _last_day(value: object) -> date | None:
+    if value is not None and not isinstance(value, date):
+        raise MessageUnusable("the last day a 270 asks for is no date", code="X12-270")
+    return value
+
+
+def _references(value: object) -> list[tuple[str, str]]:
+    """`SY:123456789`, one or a list: qualifier and value."""
+    given = value if isinstance(value, list) else [value] if value else []
+    pairs = [str(one).partition(":") for one in given]
+    return [(kind, number) for kind, _, number in pairs]
 
 
 def _filled(person: PersonNamed, other: PersonNamed) -> PersonNamed:

@@ -340,8 +340,57 @@ OTHER_REJECTION = Rejection(
 )
 
 
-def rejection(code: str) -> Rejection:
+_IN_LOOP: dict[tuple[str, str], Rejection] = {
+    ("15", "2100B"): Rejection("Required Application Data Missing", "unclear", "it", _PROVIDER),
+    ("35", "2110"): Rejection(
+        "Out of Network", "unclear", "coordinator", "The payer says we are out of network for this service. Call the payer."
+    ),
+}
+"""Codes that mean something else in one loop: `2110` stands for C and D."""
+
+AGAIN_LATER, AGAIN_FEW, STOP_PAYER, STOP_PROVIDER = "again_later", "again_few", "stop_payer", "stop_provider"
+MACHINE: dict[str, str] = {
+    **dict.fromkeys(("42", "80"), AGAIN_LATER),
+    "79": AGAIN_FEW,
+    **dict.fromkeys(("41", "T4", "04"), STOP_PAYER),
+    **dict.fromkeys(("43", "44", "45", "46", "47", "48", "97", "50", "51"), STOP_PROVIDER),
+    **dict.fromkeys(("58", "60", "61", "71"), "after_correction"),
+    **dict.fromkeys(("64", "72"), "search_without_id"),
+    **dict.fromkeys(("65", "73"), "plain_name"),
+    **dict.fromkeys(("66", "74"), "without_sex"),
+    **dict.fromkeys(("67", "75"), "other_role"),
+    **dict.fromkeys(("68", "76"), "more_data"),
+    "77": "as_subscriber",
+    "78": "without_group",
+    **dict.fromkeys(("56", "57", "62", "63"), "as_of_today"),
+    "15": "more_data",
+    "33": "fix_template",
+}
+"""What the hub may do by itself about a reject reason; where the data allows, and once unless it says otherwise.
+
+`again_later`: the same inquiry with growing waits until the visit.  `again_few`: a few times, then nothing more.  `stop_payer`:
+ask this payer nothing until IT has acted; `stop_provider`: the same for this payer and provider, one alert for all patients.
+`after_correction`: only with other data.  `search_without_id`, `plain_name` (no suffix, no hyphen), `without_sex`, `other_role`
+(a dependent as subscriber, and the reverse), `as_subscriber`, `without_group`, `as_of_today`: ask so.  `more_data`: with what is
+known besides.  `fix_template`: never again before IT has acted.  What is not listed concerns one benefit: `keep_rest`.
+"""
+
+
+def rejection(code: str, loop: str = "") -> Rejection:
+    """What a reject reason means, in its loop where that makes a difference."""
+    for place in (loop, loop[:4]):
+        if found := _IN_LOOP.get((code, place)):
+            return found
     return AAA.get(code, OTHER_REJECTION)
+
+
+def machine_action(code: str, loop: str = "") -> str:
+    """What the hub may do by itself (see MACHINE); an unknown code is for a person."""
+    if (code, loop) == ("15", "2100B"):
+        return STOP_PROVIDER
+    if code not in AAA:
+        return "after_correction"
+    return MACHINE.get(code, "keep_rest")
 
 
 TA1_NOTES: dict[str, str] = {

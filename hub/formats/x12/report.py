@@ -222,7 +222,7 @@ def _date(period: Period) -> dict[str, Any]:
 
 
 def _rejection(rejection: Rejection) -> dict[str, Any]:
-    meaning = codes.rejection(rejection.code)
+    meaning = codes.rejection(rejection.code, rejection.loop)
     return {
         "loop": rejection.loop,
         "code": rejection.code,

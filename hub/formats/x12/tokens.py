@@ -161,7 +161,7 @@ class Text:
         self.at = 0
         """How much of it was taken."""
         self.more = True
-        self.fill()
+        self.ensure(len(BYTE_ORDER_MARK))
         self.has_mark = self.text.startswith(BYTE_ORDER_MARK)
         self.at = len(BYTE_ORDER_MARK) if self.has_mark else 0
         self._skip_blanks()

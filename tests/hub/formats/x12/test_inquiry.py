@@ -8,8 +8,10 @@ from hypothesis import given, strategies as st
 
 from connectors.simulators.clearinghouse import read_270
 from hub.errors import MessageUnusable
-from hub.formats.x12 import report
-from hub.formats.x12.inquiry import Inquiry, PersonNamed, build_270, clean
+from hub.formats.x12 import envelope, report
+from hub.formats.x12.inquiry import Inquiry, PersonNamed, build_270, build_batch, clean
+from hub.formats.x12.tokens import Delimiters
+from hub.formats.x12.write import Parties, interchange
 from tests.hub.formats.messages import PROPERTY, transactions
 
 NOW = datetime(2026, 11, 30, 14, 30, tzinfo=UTC)
@@ -332,3 +334,96 @@ def test_no_value_can_begin_a_segment_or_element_of_its_own(field: str, value: s
         return
     assert [len(s) for s in segments(text)] == plain
     assert not set("\r\n") & set(text)
+
+
+# What some payers want besides.
+
+
+def test_a_range_of_days_is_asked_for() -> None:
+    found = read_back(text := built(replace(PLAIN, service_end=date(2026, 12, 31))))
+    assert "DTP*291*RD8*20261130-20261231~" in text
+    assert found["dates"] == [{"qualifier": "291", "from": "20261130", "to": "20261231"}]
+    assert "*D8*20261130~" in built(replace(PLAIN, service_end=date(2026, 11, 30)))
+
+
+def test_several_service_types_stand_in_one_segment_where_a_payer_wants_that() -> None:
+    found = read_back(text := built(replace(PLAIN, service_types=["30", "98", "UC"], repeat_types=True)))
+    assert "EQ*30^98^UC~" in text
+    assert found["service_types"] == ["30", "98", "UC"]
+
+
+def test_taxonomy_and_further_ids_stand_where_they_belong() -> None:
+    asked = replace(
+        PLAIN, provider_taxonomy="207Q00000X", provider_references=[("EO", "S-1"), ("TJ", "123456789")], provider_name="Welby",
+        provider_given="Marcus", references=[("SY", "123456789"), ("EJ", "A-7")],
+    )  # fmt: skip
+    lines = built(asked).split("~")
+    read_back(built(asked))
+    assert lines[7:11] == ["NM1*1P*1*WELBY*MARCUS****XX*1234567893", "REF*EO*S-1", "REF*TJ*123456789", "PRV*BI*PXC*207Q00000X"]
+    assert lines[14:16] == ["REF*SY*123456789", "REF*EJ*A-7"]
+    child = built(replace(CHILD, references=[("EJ", "A-7")])).split("~")
+    assert child[child.index("NM1*03*1*DOE*MARY") + 1] == "REF*EJ*A-7"
+
+
+def test_a_subscriber_can_be_found_by_number_and_birth_date_alone() -> None:
+    anonymous = PersonNamed(birth_date=date(1980, 2, 29))
+    read_back_lines = built(replace(PLAIN, member_id=None, subscriber=anonymous, references=[("SY", "123456789")]))
+    assert "REF*SY*123456789~DMG*D8*19800229~" in read_back_lines
+
+
+@pytest.mark.parametrize(
+    "changes", [{"references": [("ZZ", "1")]}, {"provider_references": [("SY", "*")]}, {"service_end": date(2026, 11, 29)}]
+)
+def test_what_a_270_has_no_place_for_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(MessageUnusable):
+        built(replace(PLAIN, **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("separators", [Delimiters("|", ">", "}", "!"), Delimiters("\x1d", "\x1f", "\x1e", "\x1c")])
+def test_other_separators_are_taken_out_of_what_is_written(separators: Delimiters) -> None:
+    person = replace(JANE, family="Do!e|x", given="J>a}ne*")
+    found = read_back(built(replace(PLAIN, subscriber=person, delimiters=separators)))
+    taken = str.maketrans(dict.fromkeys((*separators, "*"), " "))
+    assert found["subscriber"]["family"] == "DO!E|X".translate(taken)
+    assert found["subscriber"]["given"] == "J>A}NE*".translate(taken).strip()
+
+
+# Many at once.
+
+
+def test_a_batch_is_one_group_of_many_sets() -> None:
+    asked = [(PLAIN, "T-1"), (CHILD, "T-2"), (replace(PLAIN, member_id="W200"), "T-3")]
+    data = build_batch(asked, control_number=7, now=NOW)
+    found = report.describe(data)
+    assert found["findings"] == []
+    sets = transactions(found)
+    assert [t["control_number"] for t in sets] == ["0001", "0002", "0003"]
+    assert [t["inquiries"][0]["trace_numbers"] for t in sets] == [["T-1"], ["T-2"], ["T-3"]]
+    assert [t["inquiries"][0]["patient"]["given"] for t in sets] == ["JANE", "MARY", "JANE"]
+
+
+def test_a_night_of_inquiries_is_built_in_one_file() -> None:
+    data = build_batch([(PLAIN, f"T-{n}") for n in range(3000)], control_number=7, now=NOW)
+    assert b"~GE*3000*7~IEA*1*000000007~" in data
+    assert envelope.read(data).findings == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ([], "at least one"),
+        ([(PLAIN, "T-1"), (replace(PLAIN, receiver="OTHER"), "T-2")], "one sender"),
+        ([(PLAIN, "T-1"), (CHILD, "T-1")], "trace number of its own"),
+        ([(PLAIN, "T-1"), (replace(PLAIN, payer_id=""), "T-2")], "payer's id"),
+    ],
+)
+def test_a_batch_that_could_not_be_answered_is_refused(asked: list[tuple[Inquiry, str]], words: str) -> None:
+    with pytest.raises(MessageUnusable, match=words):
+        build_batch(asked, control_number=7, now=NOW)
+
+
+def test_the_writer_refuses_what_holds_a_separator() -> None:
+    parties = Parties("A", "B", "T")
+    for value in ("a*b", "a~", "a:b", "a^b", "é", "a\nb"):
+        with pytest.raises(MessageUnusable):
+            interchange(parties, control_number=1, now=NOW, groups=[("270", [[["ST", value]]])])

@@ -118,6 +118,11 @@ def test_what_is_left_is_said_or_worked_out_with_its_segments(code: str, rows: l
     assert chosen(name, *(row.format(f"EB*{code}") for row in rows)) == expected
 
 
+def test_of_the_parts_of_medicare_part_b_counts_for_a_visit() -> None:
+    rows = ["EB*C*IND*30*MA**26*1632", "EB*C*IND*30*MA**29*1632", "EB*C*IND*30*MB**23*240", "EB*C*IND*30*MB**29*40"]
+    assert chosen("deductible_remaining", *rows) == ("40", [3])
+
+
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [

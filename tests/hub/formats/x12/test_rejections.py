@@ -129,3 +129,38 @@ def test_the_words_for_a_rejection_are_whole() -> None:
     for meaning in (*codes.AAA.values(), OTHER_REJECTION):
         assert "{" not in meaning.text + meaning.action
         assert meaning.who in ("hub", "it", "coordinator")
+
+
+# What the hub may do by itself (research x12.md 4.6).
+
+
+@pytest.mark.parametrize(
+    ("known", "action"),
+    [
+        ("42 80", "again_later"),
+        ("79", "again_few"),
+        ("41 T4 04", "stop_payer"),
+        ("43 44 45 46 47 48 97 50 51", "stop_provider"),
+        ("71 58", "after_correction"),
+        ("72 64", "search_without_id"),
+        ("73 65", "plain_name"),
+        ("74 66", "without_sex"),
+        ("75 67", "other_role"),
+        ("76 68", "more_data"),
+        ("77", "as_subscriber"),
+        ("78", "without_group"),
+        ("56 57 62 63", "as_of_today"),
+        ("33", "fix_template"),
+        ("52 53 69 70 98 AE AF AG CI E8", "keep_rest"),
+        ("00", "after_correction"),
+    ],
+)
+def test_each_code_has_its_action_for_the_machine(known: str, action: str) -> None:
+    assert {codes.machine_action(code) for code in known.split()} == {action}
+
+
+def test_data_missing_of_the_provider_is_not_for_the_coordinator() -> None:
+    assert (codes.rejection("15", "2100B").who, codes.machine_action("15", "2100B")) == ("it", "stop_provider")
+    assert (codes.rejection("15", "2100C").who, codes.machine_action("15", "2100C")) == ("coordinator", "more_data")
+    _, found = described("2100B", "AAA*N**15*C")
+    assert found["rejections"][0]["who"] == "it"

@@ -247,3 +247,24 @@ async def test_the_answer_to_what_was_written_is_ours() -> None:
     reply = Message(MemberTable([member]).answer(message.body.decode()).encode(), "x12", headers=message.headers)
     assert FORMAT.open(reply).get("failure") is None
     assert FORMAT.open(reply).get("status") == "active"
+
+
+async def test_a_mapping_can_say_what_some_payers_want_besides() -> None:
+    besides = {"service_end": date(2026, 12, 31), "provider.taxonomy": "207Q00000X", "references": ["SY:123456789"],
+               "provider.references": "TJ:987654321", "repeat_types": "true"}  # fmt: skip
+    text = (await write(**besides)).body.decode()
+    for part in (
+        "DTP*291*RD8*20261201-20261231~",
+        "PRV*BI*PXC*207Q00000X~",
+        "REF*SY*123456789~",
+        "REF*TJ*987654321~",
+        "EQ*30^98~",
+    ):
+        assert part in text
+    assert report.describe(text.encode())["findings"] == []
+
+
+async def test_the_day_of_the_visit_decides_whether_the_plan_is_in_force() -> None:
+    body = answer_271("DTP*347*D8*20261031", "EB*1**30")
+    for day, status in (("2026-10-31", "active"), ("2026-11-01", "active_review"), ("", "active")):
+        assert FORMAT.open(Message(body, "x12", headers={"service_date": day})).get("status") == status
