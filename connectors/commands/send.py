@@ -39,9 +39,9 @@ def send(
     }
     if tls_ca is not None or cert is not None:
         config["tls"] = {"ca": tls_ca, "cert": cert, "key": key}
-    codes = asyncio.run(_send_all(files, _sender(config), as_json))
-    accepted = sum(code in ("AA", "CA") for code in codes)
-    if accepted == len(codes) and codes:
+    results = asyncio.run(_send_all(files, _sender(config), as_json))
+    accepted = sum(results)
+    if accepted == len(results) and results:
         return 0
     return 3 if accepted else 5
 
@@ -61,11 +61,14 @@ def _sender(config: dict[str, Any]) -> Any:
         raise Refused(f"{option}: {text}" if option else text, code="CLI-004") from None
 
 
-async def _send_all(files: tuple[Path, ...], sender: Any, as_json: bool) -> list[str | None]:
-    """Sends one after the other and tells of each at once: what went through is known although the next one fails."""
+async def _send_all(files: tuple[Path, ...], sender: Any, as_json: bool) -> list[bool]:
+    """Sends one after the other and tells of each at once: what went through is known although the next one fails.
+
+    Returns for each whether it was accepted; one that asks for no answer (MSH-15 and MSH-16) is, when it was sent.
+    """
     from hub.formats.hl7v2 import split
 
-    codes: list[str | None] = []
+    accepted: list[bool] = []
     await sender.open_destination()
     try:
         for file in files:
@@ -73,13 +76,13 @@ async def _send_all(files: tuple[Path, ...], sender: Any, as_json: bool) -> list
             for body in bodies or [None]:
                 result = _NOTHING_TO_SEND if body is None else await _send_one(sender, body)
                 _show({"file": str(file), **result}, as_json)
-                codes.append(result["code"])
+                accepted.append(bool(result["accepted"]))
     finally:
         await sender.close()
-    return codes
+    return accepted
 
 
-_NOTHING_TO_SEND = {"control_id": None, "code": None, "text": "there is no HL7 v2 message in it"}
+_NOTHING_TO_SEND = {"control_id": None, "code": None, "accepted": False, "text": "there is no HL7 v2 message in it"}
 
 
 async def _send_one(sender: Any, body: bytes) -> dict[str, Any]:
@@ -91,8 +94,10 @@ async def _send_one(sender: Any, body: bytes) -> dict[str, Any]:
     try:
         answer = await sender.send(Message(body, "hl7v2"))
     except MessageRejected as error:
-        return {"control_id": control_id, "code": error.answer or None, "text": str(error)}
-    return {"control_id": control_id, "code": answer.headers["answer"] if answer is not None else None, "text": None}
+        return {"control_id": control_id, "code": error.answer or None, "accepted": False, "text": str(error)}
+    if answer is None:
+        return {"control_id": control_id, "code": None, "accepted": True, "text": "sent; it asks for no answer"}
+    return {"control_id": control_id, "code": answer.headers["answer"], "accepted": True, "text": None}
 
 
 def _show(result: dict[str, Any], as_json: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
@@ -218,6 +219,61 @@ async def test_with_a_window_the_order_of_each_patient_is_kept(tmp_path: Path) -
     for patient in range(10):
         own = [id for id in ids if id.startswith(f"P{patient}N")]
         assert own == sorted(own)
+
+
+DEEDS = st.sampled_from(["AA", "AA", "AA", "AE", "later", "twice", "drop", "of another", "nonsense", "close"])
+
+
+@given(st.lists(DEEDS, min_size=1, max_size=40), st.integers(1, 6), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_whatever_a_partner_does_no_message_takes_the_answer_of_another(deeds: list[str], window: int, dice: Any) -> None:
+    """Each message ends with an answer that was written for it after it came, or with none."""
+    said: list[tuple[str, str]] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left: list[str] = []
+
+        def say(code: str, id: str) -> None:
+            said.append((code, id))
+            writer.write(acknowledgement(code, id))
+
+        while True:
+            id = await next_id(reader)
+            deed = deeds.pop() if deeds else "AA"
+            match deed:
+                case "AA" | "AE":
+                    say(deed, id)
+                case "later":
+                    left.append(id)
+                case "twice":
+                    say("AA", id)
+                    say("AA", id)
+                case "of another":
+                    writer.write(acknowledgement("AA", f"{id}0"))
+                case "nonsense":
+                    writer.write(frame(b"nonsense"))
+                case "close":
+                    return
+            if left and dice.random() < 0.7:
+                say(dice.choice(["AA", "AR"]), left.pop(dice.randrange(len(left))))
+
+    async def play() -> list[Any]:
+        async with Partner(handle) as partner, sending(partner.port, window=window, parallel=8, timeout="60ms") as sender:
+
+            async def some(name: str) -> list[Any]:
+                return [await asyncio.gather(sender.send(message(f"{name}{n}")), return_exceptions=True) for n in range(8)]
+
+            return [(f"{name}{n}", found[0]) for name, all in zip("ABCD", await asyncio.gather(*map(some, "ABCD")), strict=True)
+                    for n, found in enumerate(all)]  # fmt: skip
+
+    for id, found in asyncio.run(play()):
+        if isinstance(found, Message):
+            assert ("AA", id) in said
+            assert f"MSA|AA|{id}\r".encode() in found.body
+        elif isinstance(found, MessageRejected):
+            assert (found.answer, id) in said
+        else:
+            assert isinstance(found, ConnectionDown), found
 
 
 # Connections.

@@ -172,6 +172,18 @@ async def test_send_tells_what_was_accepted_before_the_partner_fell_silent(tmp_p
     assert [line["code"] for line in lines][:1] == ["AA"]
 
 
+async def test_send_of_what_asks_for_no_answer_ends_with_0(tmp_path: Path) -> None:
+    """An acknowledgement is not acknowledged; to wait for that would be to wait for ever."""
+    ack = b"MSH|^~\\&|A|B|C|D|20261123||ACK^A04|X1|P|2.5\rMSA|AA|M1\r"
+    (tmp_path / "ack.hl7").write_bytes(ack)
+    async with EhrServer(script_of(["silent"])) as far:
+        done = await asyncio.to_thread(
+            run_hub, "send", tmp_path / "ack.hl7", "--to", f"127.0.0.1:{far.port}", "--json", timeout=20
+        )
+        assert far.seen["X1"] == 1
+    assert (done.returncode, json.loads(done.stdout)["accepted"]) == (0, True)
+
+
 def test_send_to_nobody_ends_with_4(cli: Cli, clinic: Path) -> None:
     done = cli("send", "good.hl7", "--to", f"127.0.0.1:{free_port()}")
     assert (done.code, done.out) == (4, "")
