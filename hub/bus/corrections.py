@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from hub.bus.core import Core
+from hub.bus.replay import REPLACED
 from hub.bus.target import Target
 from hub.errors import MessageUnusable, NotFound, Refused
 from hub.message import Message, new_id
@@ -141,7 +142,7 @@ class Corrections:
         new.works = edit.works
         if not (edit.works or edit.in_place):
             new.state, new.reason = "skipped", "no flow wants it"
-        reason = f"replaced by {new.id}"
+        reason = f"{REPLACED}{new.id}"
         write = Write(
             messages=[new], audit=[audit], notes=[self._core.bodies.note(row.seq, "edited", f"Sent edited as {new.id}")]
         )

@@ -300,7 +300,7 @@ class Operations:
             raise Refused("say which messages: by id, by --state, or by another filter", code="RPL-001")
         seqs = [(await self._message(id)).seq for id in params.ids] if params.ids else await self._select_seqs(params)
         how = ReplayParams(params.from_step, params.keep_ids, params.state)
-        found = await Replay(self.core, self.hub, how).plan_all(sorted(set(seqs)), pass_over_gone=not params.ids)
+        found = await Replay(self.core, self.hub, how).plan_all(sorted(set(seqs)), named=bool(params.ids))
         told = {"count": len(found), "messages": [id for _, id in found[:100]], "replayed": 0, "job": None}
         if params.dry_run:
             await self.core.journal.commit(Write(audit=[audit]))

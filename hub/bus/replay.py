@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hub.bus.hub import Hub
 
 GONE = "RPL-006"
+REPLACED = "replaced by "
+"""How the reason of work begins that has ended because an edited copy of its message was sent."""
 AT_ONCE = 500
 """Messages in one commit."""
 MOST_OPEN = 500
@@ -53,17 +55,17 @@ class Replay:
     def __init__(self, core: Core, hub: Hub | None, params: ReplayParams) -> None:
         self._core, self._hub, self._params = core, hub, params
 
-    async def plan_all(self, seqs: Sequence[int], *, pass_over_gone: bool = False) -> list[tuple[int, str]]:
+    async def plan_all(self, seqs: Sequence[int], *, named: bool = True) -> list[tuple[int, str]]:
         """Seq and id of those for which something would be done; raises Refused for messages that cannot be replayed.
 
-        What has no body any more is passed over when it was not named.
+        What was not named is passed over when it has no body any more, or an edited copy has taken its place.
         """
         found = []
         for start in range(0, len(seqs), AT_ONCE):
-            found += [(plan.seq, plan.message) for plan in await self.plan(seqs[start : start + AT_ONCE], gone=pass_over_gone)]
+            found += [(plan.seq, plan.message) for plan in await self.plan(seqs[start : start + AT_ONCE], named=named)]
         return found
 
-    async def plan(self, seqs: Sequence[int], *, pass_over: bool = False, gone: bool = False) -> list[Plan]:
+    async def plan(self, seqs: Sequence[int], *, pass_over: bool = False, named: bool = True) -> list[Plan]:
         """Raises Refused for messages that cannot be replayed, or passes over them."""
         rows = await self._core.reader.messages_by_seq(seqs)
         works: dict[int, list[Any]] = {}
@@ -72,10 +74,12 @@ class Replay:
         plans = []
         for row in rows:
             own = works.get(row.seq)
+            if not named and own and any(is_replaced(work) for work in own):
+                continue
             try:
                 plan = self._again(row, own) if own else self._anew(row)
             except Refused as error:
-                if pass_over or (gone and error.code == GONE):
+                if pass_over or (not named and error.code == GONE):
                     continue
                 raise
             if plan.works or plan.released:
@@ -168,3 +172,7 @@ class Replay:
 def _check_body(row: Any) -> None:
     if row.body is None:
         raise Refused(f"the body of the message {row.id} is no longer kept (`keep`, `retention`)", code=GONE)
+
+
+def is_replaced(work: Any) -> bool:
+    return work.state == "skipped" and (work.reason or "").startswith(REPLACED)

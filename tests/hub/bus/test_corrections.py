@@ -223,6 +223,9 @@ async def test_what_was_received_is_edited_and_routed_anew_and_is_late(world: Wo
         assert told["works"] == [{"target": "flow:work", "place": "end"}]
         await settled(hub)
         assert (await ask(hub, "messages.show", id=receipt.ids[0]))["state"] == "skipped"
+        again = await ask(hub, "replay", connection="inbox", dry_run=True)
+        assert again["messages"] == [told["id"]], "the original is over, unless it is named"
+        assert (await ask(hub, "replay", ids=[receipt.ids[0]], dry_run=True))["count"] == 1
         [out] = await ask(hub, "messages.list", connection="pms")
         assert (out["state"], out["late"]) == ("delivered", True)
         [found] = await ask(hub, "messages.list", patient="8", connection="inbox")
