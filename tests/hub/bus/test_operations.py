@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
@@ -189,12 +188,13 @@ async def test_no_question_reads_a_whole_table(file: Path, store: Path, query: C
 async def test_work_is_read_by_the_index_of_open_work(file: Path, store: Path) -> None:
     """Not along all the work there ever was: after a year almost all of it is done."""
     async with running_hub(file) as hub:
-        await asyncio.sleep(0.2)  # the looks that a start begins with are over
         with statements() as ran:
             await hub.core.reader.open_work("to:pms", 0, 100)
             await hub.core.reader.backlog()
         connection = sqlite3.connect(store)
         for statement, values in ran:
+            if "keep > 0" in statement:
+                continue  # the look a start begins with, for bodies that may go: it goes by messages
             plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values))
             assert any(index in plan for index in ("work_open", "work_by_lane", "work_not_done")), plan
         connection.close()
