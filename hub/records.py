@@ -334,6 +334,8 @@ class Alert(Record):
     code: str = ""
     where: str = ""
     """`connection NAME`, `flow NAME`, `the disk` ..."""
+    host: str = ""
+    """Machine it is about, where several hubs share a store; empty for what concerns the store as a whole."""
     text: str = ""
     raised_at: AwareDatetime | None = None
     cleared_at: AwareDatetime | None = None

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+SHARED = frozenset({"ALR-001", "ALR-002", "ALR-003", "ALR-004"})
+"""Codes of what is read from the store: all hubs of it would see the same."""
+
 
 class Alerts:
     """The alerts of a running hub."""
@@ -46,6 +49,7 @@ class Alerts:
         self._ways: list[Way] = ways_of(self.settings)
         self._ways_of = self.settings
         self._tasks: set[asyncio.Task[None]] = set()
+        self._leads = False
         self._telling, self._keeping = asyncio.Lock(), asyncio.Lock()
 
     @property
@@ -57,14 +61,34 @@ class Alerts:
         return self._checks.certificates
 
     async def start(self) -> None:
+        await self._take_over(shared=False)
+        await self._follow_lead()
+        if self.settings.enabled:
+            self._tasks.add(asyncio.create_task(self._look_forever(), name="alerts"))
+
+    async def _follow_lead(self) -> None:
+        """Of several hubs on one store one looks after what concerns all; when that changes the alerts go with it."""
+        if self._hub.leads == self._leads:
+            return
+        if self._hub.leads:
+            await self._take_over(shared=True)
+        else:
+            for known in (self.raised, self._cleared):
+                for id in [id for id, alert in known.items() if _is_shared(alert)]:
+                    known.pop(id)
+                    self._unkept.pop(id, None)
+                    self._gone.pop(id, None)
+        self._leads = self._hub.leads
+
+    async def _take_over(self, *, shared: bool) -> None:
         for alert in await open_alerts(self._core):
+            if _is_shared(alert) != shared or (not shared and alert.host != self._hub.host):
+                continue
             if alert.cleared_at is None:
                 self.raised[alert.id] = alert
             else:
                 self._cleared[alert.id] = self._settled(alert)
                 self._unkept[alert.id] = False
-        if self.settings.enabled:
-            self._tasks.add(asyncio.create_task(self._look_forever(), name="alerts"))
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -72,6 +96,10 @@ class Alerts:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for way in self._ways:
             await way.close()
+
+    def looks_after(self, alert: Alert) -> bool:
+        """True when this hub raises and clears it."""
+        return self._leads if _is_shared(alert) else alert.host == self._hub.host
 
     async def _look_forever(self) -> None:
         while True:
@@ -86,6 +114,7 @@ class Alerts:
     async def look(self) -> None:
         """Raises and clears what has changed, keeps it, and sees to it that it is told."""
         await self._follow_settings()
+        await self._follow_lead()
         now = self.clock()
         found = {finding.id: finding for finding in await self._checks.find(self.settings, now)}
         found |= {finding.id: finding for finding in self._untellable()}
@@ -116,14 +145,20 @@ class Alerts:
     def _untellable(self) -> Iterable[Finding]:
         for way in self._ways:
             if way.breaker.down:
-                yield Finding("ALR-010", f"alerts by {way.name}", way.breaker.reason)
+                yield Finding("ALR-010", f"alerts by {way.name}", way.breaker.reason).on(self._hub.host)
 
     def _raise(self, finding: Finding, now: float) -> None:
         before = self._cleared.pop(finding.id, None)
         told = [name for name in before.told if name not in before.told_cleared] if before is not None else []
         moment = datetime.fromtimestamp(now, UTC)
         self.raised[finding.id] = Alert(
-            id=finding.id, code=finding.code, where=finding.where, text=finding.text, raised_at=moment, told=told
+            id=finding.id,
+            code=finding.code,
+            where=finding.where,
+            host=finding.host,
+            text=finding.text,
+            raised_at=moment,
+            told=told,
         )
         self._unkept[finding.id] = True
         log.warning("alert raised", code=finding.code, where=finding.where, reason=finding.text)
@@ -169,7 +204,9 @@ class Alerts:
         for _ in range(20):
             context = self._core.context("alerts")
             for id, on_worklist in waiting.items():
-                alert = self.raised.get(id) or self._cleared[id]
+                alert = self.raised.get(id) or self._cleared.get(id)
+                if alert is None:
+                    continue  # another hub looks after it now
                 await context.save(alert)
                 if on_worklist and (item := self._item(alert)) is not None:
                     await context.save(item)
@@ -218,3 +255,8 @@ class Alerts:
             field = "told" if told.cleared_at is None else "told_cleared"
             self._cleared[told.id] = self._settled(alert.model_copy(update={field: [*getattr(alert, field), name]}))
         self._unkept.setdefault(told.id, False)
+
+
+def _is_shared(alert: Alert) -> bool:
+    """It concerns the store as a whole, whichever hub looks."""
+    return alert.code in SHARED

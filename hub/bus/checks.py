@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hub.bus.habit import Habit
@@ -39,10 +39,15 @@ class Finding:
     where: str
     text: str
     firm: bool = True
+    host: str = ""
 
     @property
     def id(self) -> str:
         return f"{self.code} {self.where}"
+
+    def on(self, host: str) -> Finding:
+        """The same, told of a machine."""
+        return replace(self, where=f"{self.where} on {host}", host=host) if host else self
 
 
 class Checks:
@@ -63,8 +68,11 @@ class Checks:
         self._quarantined_seen = -1
 
     async def find(self, settings: AlertSettings, now: float) -> list[Finding]:
-        """Everything worth telling; `now` is in seconds since 1970."""
-        found = [*self._lag(settings), *self._disk(settings), *self._certificates(settings, now), *self._down(settings, now)]
+        """Everything worth telling; `now` is in seconds since 1970.  What concerns the store as a whole one hub tells."""
+        own = [*self._lag(settings), *self._disk(settings), *self._certificates(settings, now), *self._down(settings, now)]
+        found = [finding.on(self._hub.host) for finding in own]
+        if not self._hub.leads:
+            return found
         found += [finding async for finding in self._silence(settings, now)]
         found += [finding async for finding in self._backlog(settings, now)]
         found += [finding async for finding in self._in_quarantine(settings, now)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Collection, Coroutine
 from datetime import UTC, datetime
@@ -76,6 +77,16 @@ class Hub:
         """Resolves when the store is broken and the process has to end."""
         self.last_received: dict[str, float] = {}
         self.watching: asyncio.Task[None] | None = None
+
+    @property
+    def leads(self) -> bool:
+        """True for the hub that looks after what concerns all hubs of a store."""
+        return True
+
+    @property
+    def host(self) -> str:
+        """Name of this machine where several hubs may share a store; empty for the only one."""
+        return "" if self.clinic.settings.store.startswith("sqlite:") else socket.gethostname()
 
     # Start.
 

@@ -75,10 +75,12 @@ async def describe_status(core: Core, hub: Hub | None) -> dict[str, Any]:
     ]
     stops = await find_stops(hub) if hub else []
     store = {"backlog": sum(row.waiting for row in backlog.values()), "commits_per_s": 0}
-    alerts = hub.alerts.raised.values() if hub else [a for a in await open_alerts(core) if a.cleared_at is None]
+    alerts = {alert.id: alert for alert in await open_alerts(core) if alert.cleared_at is None}
+    if hub is not None:  # which knows more of its own; the others of the store are those of other hubs
+        alerts = {id: alert for id, alert in alerts.items() if not hub.alerts.looks_after(alert)} | hub.alerts.raised
     found: dict[str, Any] = {
         "ready": bool(hub and hub.ready),
-        "alerts": [status_line(alert) for alert in alerts],
+        "alerts": [status_line(alert) for alert in alerts.values()],
         "stops": [stop.line() for stop in stops],
         "connections": connections,
         "flows": flows,

@@ -561,3 +561,31 @@ async def test_a_mail_server_that_says_nothing_does_not_keep_the_hub_from_stoppi
     assert await asyncio.to_thread(hub.terminate) == 0
     assert time.monotonic() - began < 10, "the time-out of the mail server is longer"
     server.close()
+
+
+async def test_what_concerns_all_hubs_of_a_store_is_looked_after_by_the_one_that_leads(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lead goes to another hub and comes back: nothing is cleared or told twice because of that."""
+
+    @world.step
+    async def work(message: Message, context: Context) -> Message:
+        raise ValueError("no")
+
+    async with Web(lambda asked: answer(200)) as hook:
+        text = f"alerts: {{every: 1h, webhook: {{url: 'http://127.0.0.1:{hook.port}/alerts'}}}}\n"
+        async with watched(clinic_folder(tmp_path, FLOW + text + "disk: {warn_below: 9999999GiB}\n")) as (hub, clock):
+            await deliver(hub, adt("M1"))
+            await settled(hub)
+            both = [("ALR-003", "flow work"), ("ALR-007", "the disk of the store")]
+            assert await look(hub) == both
+            monkeypatch.setattr(Hub, "leads", False)
+            assert await look(hub) == both[1:], "its own machine is still its own business"
+            clock.after(minutes=5)
+            assert await look(hub) == both[1:]
+            told = [(line["code"], line["told"]) for line in (await ask(hub, "status"))["alerts"]]
+            assert sorted(told) == [("ALR-003", ["webhook"]), ("ALR-007", ["webhook"])], "status has those of all hubs"
+            monkeypatch.setattr(Hub, "leads", True)
+            assert await look(hub) == both
+            assert len(await items(hub)) == 2
+        assert [states(asked) for asked in hook.asked] == [["raised", "raised"]]
