@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,14 +96,12 @@ async def reload(hub: Hub, audit: AuditRow, file: Path | None = None) -> dict[st
         _refuse_what_needs_a_restart(hub.clinic, clinic)
         change = _Change(hub, clinic)
         await change.prepare()
+        await hub.core.journal.commit(Write(audit=[replace(audit, detail=str(change.difference)[:1000])]))
         try:
             await change.apply()
         except HubError as error:
-            audit.detail = f"left as it was: {error.code}"
-            await hub.core.journal.commit(Write(audit=[audit]))
+            await hub.core.journal.commit(Write(audit=[replace(audit, detail=f"left as it was: {error.code}")]))
             raise
-        audit.detail = str(change.difference)[:1000]
-        await hub.core.journal.commit(Write(audit=[audit], rare=Rare(routes=change.forgotten_routes())))
         await change.finish()
     logs.configure(clinic.settings.log.level, clinic.settings.log.format)
     log.info("the clinic file was read again", changes=str(change.difference))
@@ -220,13 +218,13 @@ class _Change:
         except HubError as error:
             log.error("a connection is closed and could not be opened again", connection=name, code=error.code)
 
-    def forgotten_routes(self) -> list[RouteRow]:
-        """What is gone is not paused any more."""
+    async def _forget_routes(self) -> None:
+        """What is gone is not paused any more; should this not be written, it is when it comes back."""
         gone = [f"flow:{name}" for name in self.difference.flows_gone]
         gone += [f"{side}:{name}" for side in ("to", "from") for name in self.difference.gone]
-        for name in gone:
-            self._hub.stopped.pop(name, None)
-        return [RouteRow(name, "") for name in gone]
+        stopped = [name for name in gone if self._hub.stopped.pop(name, None)]
+        if stopped:
+            await self._hub.core.journal.commit(Write(rare=Rare(routes=[RouteRow(name, "") for name in stopped])))
 
     async def finish(self) -> None:
         """Destinations that changed or are gone end what they are sending; nothing of this can fail."""
@@ -245,6 +243,7 @@ class _Change:
         for name in gone:
             hub.targets.pop(name, None)
         await hub.hold_the_homeless(set(gone))
+        await self._forget_routes()
         for target in retired:
             if isinstance(target, OutgoingTarget):
                 await hub.close_quietly(target.destination)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -320,6 +321,12 @@ AUDITED: dict[str, dict[str, Any]] = {
     "messages.show": {"id": "@ID@", "phi": True},
     "trace": {"id": "F-77"},
     "replay": {"ids": ["@ID@"], "yes": 1},
+    "messages.edit": {"id": "@ID@", "body": b64encode(adt("EDITED")).decode()},
+    "pause": {"name": "pms"},
+    "resume": {"name": "pms"},
+    "drain": {"name": "work"},
+    "tail.begin": {"phi": True},
+    "reload": {},
     "thing.look": {"id": "t"},
     "thing.change": {"id": "t", "text": "x"},
 }
@@ -385,11 +392,20 @@ async def test_a_change_by_a_person_and_its_audit_row_are_one_commit(world: Worl
         id = await with_one_message(hub)
     core = await open_core(load_clinic(file))  # a store at rest: nothing else commits
     try:
-        for operation, params in (("replay", {"ids": [id], "yes": 1}), ("thing.change", {"id": "t", "text": "x"})):
+        edited = b64encode(adt("EDITED")).decode()
+        changes: dict[str, dict[str, Any]] = {
+            "messages.edit": {"id": id, "body": edited},
+            "replay": {"ids": [id], "yes": 1},
+            "messages.skip": {"id": id},
+            "pause": {"name": "pms"},
+            "resume": {"name": "pms"},
+            "thing.change": {"id": "t", "text": "x"},
+        }
+        for operation, params in changes.items():
             before = core.journal.commits
             await Operations(core).run(operation, params, "carla")
             assert core.journal.commits == before + 1, operation
-        assert [row.action for row in await core.reader.audit_rows()] == ["replay", "thing.change"]
+        assert [row.action for row in await core.reader.audit_rows()] == list(changes)
     finally:
         await core.close()
 
