@@ -11,6 +11,7 @@ from hub.cli.options import config_option, json_option
 
 if TYPE_CHECKING:
     from hub.clinic import Clinic
+    from hub.store.backup import Manifest
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -28,12 +29,9 @@ def backup(file: Path, config: str, as_json: bool) -> int:
 
     from hub.cli.output import print_json, say
     from hub.clinic import load_clinic
-    from hub.store.backup import back_up
 
     began = time.monotonic()
-    store = _store_of(load_clinic(Path(config)))
-    _tell_the_audit(config, store, file)
-    manifest = back_up(store, file.absolute())
+    manifest = _make(load_clinic(Path(config)), config, file.absolute())
     seconds = round(time.monotonic() - began, 1)
     if as_json:
         rows = manifest.rows
@@ -65,7 +63,7 @@ def restore(file: Path, config: str, as_json: bool, check: bool, moved: bool) ->
     from hub.store.restoring import Restore
 
     clinic = load_clinic(Path(config))
-    work = Restore(file, _store_of(clinic), Seal(read_key(clinic.settings.key)))
+    work = Restore(file, _place_for(clinic, check), Seal(read_key(clinic.settings.key)))
     connections = clinic.settings.connections.values()
     asking = [f"to:{c.name}" for c in connections if issubclass(c.connector, Destination) and c.connector.repeat == "ask"]
     done = work.check() if check else work.run(asking=asking, moved=moved, actor=actor())
@@ -83,13 +81,35 @@ def restore(file: Path, config: str, as_json: bool, check: bool, moved: bool) ->
     return 0
 
 
-def _store_of(clinic: Clinic) -> Path:
+def _make(clinic: Clinic, config: str, file: Path) -> Manifest:
+    import asyncio
+
+    from hub.cli.operate import operate
+    from hub.paths import is_postgres, store_file
+    from hub.store.backup import back_up, must_be_new
+
+    must_be_new(file)
+    settings = clinic.settings
+    if is_postgres(settings.store):
+        from hub.store.postgres_backup import back_up_postgres
+
+        operate(config, "backup", {"file": str(file)})
+        files = settings.files or store_file(settings.store, settings.folder).with_name("postgresql.files")
+        return asyncio.run(back_up_postgres(settings.store, files, file))
+    store = store_file(settings.store, settings.folder)
+    _tell_the_audit(config, store, file)
+    return back_up(store, file)
+
+
+def _place_for(clinic: Clinic, check: bool) -> Path:
+    """The store that a backup takes the place of; on PostgreSQL a place to verify it at."""
     from hub.errors import Refused
-    from hub.paths import store_file
+    from hub.paths import is_postgres, store_file
 
     settings = clinic.settings
-    if not settings.store.startswith("sqlite:"):
-        raise Refused("this command copies SQLite stores; use pg_dump for PostgreSQL", code="STO-035")
+    if is_postgres(settings.store) and not check:
+        help = "restore it with `store: sqlite:///var/restored.db` in the clinic file, then move it: hub store copy"
+        raise Refused("a backup is restored as a SQLite store", code="STO-035", help=help)
     return store_file(settings.store, settings.folder)
 
 

@@ -42,6 +42,8 @@ STEP_REST = 0.001
 _CHUNK = 1 << 20
 Progress = Callable[[int, int], None]
 """Is told how many pages of how many are copied."""
+StillNamed = Callable[[str], bool]
+"""Whether the store, as it is now, has a message that names a file."""
 
 
 @dataclass(slots=True)
@@ -68,16 +70,14 @@ def back_up(store: Path, target: Path, progress: Progress | None = None) -> Mani
 
     Raises Refused when the file is there already, StoreError when the store is damaged or there is no room.
     """
-    if target.exists():
-        raise Refused(f"there is already a file {target}; a backup never replaces another one", code="STO-030")
-    copy, draft = (target.with_name(f".{target.name}.{end}") for end in ("copy", "part"))
+    must_be_new(target)
+    copy, draft = drafts_of(target)
     try:
         with contextlib.suppress(FileNotFoundError):
             copy.unlink()
         copy_tables(store, copy, progress)
-        manifest = pack(copy, store.with_name(store.name + ".files"), draft, engine="sqlite", live=store)
-        draft.replace(target)
-        sync_folder(target.parent)
+        manifest = pack(copy, store.with_name(store.name + ".files"), draft, engine="sqlite", still_named=_asker(store))
+        put_in_place(draft, target)
         return manifest
     except OSError as error:
         raise StoreError(f"the backup {target} cannot be written: {error.strerror}", code="STO-031") from None
@@ -87,6 +87,22 @@ def back_up(store: Path, target: Path, progress: Progress | None = None) -> Mani
         for path in (copy, draft):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def must_be_new(target: Path) -> None:
+    if target.exists():
+        raise Refused(f"there is already a file {target}; a backup never replaces another one", code="STO-030")
+
+
+def drafts_of(target: Path) -> tuple[Path, Path]:
+    """Where the copy of the tables and the tar are made."""
+    copy, draft = (target.with_name(f".{target.name}.{end}") for end in ("copy", "part"))
+    return copy, draft
+
+
+def put_in_place(draft: Path, target: Path) -> None:
+    draft.replace(target)
+    sync_folder(target.parent)
 
 
 def copy_tables(store: Path, copy: Path, progress: Progress | None) -> None:
@@ -107,7 +123,7 @@ def copy_tables(store: Path, copy: Path, progress: Progress | None) -> None:
             raise StoreError(f"the store {store} is damaged ({found}); restore an older backup", code="STO-032")
 
 
-def pack(copy: Path, files: Path, draft: Path, *, engine: str, live: Path | None = None) -> Manifest:
+def pack(copy: Path, files: Path, draft: Path, *, engine: str, still_named: StillNamed) -> Manifest:
     """Makes the tar of a copy of the tables and of the files it names."""
     with open(draft, "wb", opener=_private) as out, tarfile.open(fileobj=out, mode="w") as tar:
         with _writing(copy) as tables:
@@ -117,7 +133,7 @@ def pack(copy: Path, files: Path, draft: Path, *, engine: str, live: Path | None
                 try:
                     _add(tar, f"files/{name}", path, manifest)
                 except FileNotFoundError:
-                    _was_let_go(tables, name, live)
+                    _was_let_go(tables, name, still_named)
         _add(tar, DATABASE, copy, manifest)
         text = json.dumps(asdict(manifest), indent=1).encode()
         tar.addfile(_member(MANIFEST, len(text)), io.BytesIO(text))
@@ -140,14 +156,19 @@ def count_rows(tables: sqlite3.Connection) -> dict[str, int]:
     return {name: tables.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}
 
 
-def _was_let_go(tables: sqlite3.Connection, name: str, live: Path | None) -> None:
+def _was_let_go(tables: sqlite3.Connection, name: str, still_named: StillNamed) -> None:
     """Retention may have taken a file away since the moment of the copy; if it did not, the store is damaged."""
-    if live is not None:
-        with _reading(live) as source:
-            if source.execute("SELECT 1 FROM message WHERE file = ?", (name,)).fetchone() is None:
-                tables.execute("UPDATE message SET body = NULL, file = NULL WHERE file = ?", (name,))
-                return
-    raise StoreError(f"the file {name} of a message body is gone; restore it from an older backup", code="STO-032")
+    if still_named(name):
+        raise StoreError(f"the file {name} of a message body is gone; restore it from an older backup", code="STO-032")
+    tables.execute("UPDATE message SET body = NULL, file = NULL WHERE file = ?", (name,))
+
+
+def _asker(store: Path) -> StillNamed:
+    def ask(name: str) -> bool:
+        with _reading(store) as source:
+            return source.execute("SELECT 1 FROM message WHERE file = ?", (name,)).fetchone() is not None
+
+    return ask
 
 
 def _add(tar: tarfile.TarFile, name: str, path: Path, manifest: Manifest) -> None:
