@@ -86,7 +86,8 @@ class Rules:
 
     def finish(self) -> None:
         for level in self.levels.values():
-            if level.says_child == "1" and not level.has_child and level.kind in ("20", "21", "22"):
+            cut = "AAA" in level.content  # a payer that rejects stops there
+            if level.says_child == "1" and not (level.has_child or cut) and level.kind in ("20", "21", "22"):
                 self.find(
                     "X12-HL",
                     "HL04 announces levels below, but there are none",

@@ -161,6 +161,8 @@ class Text:
         self.at = 0
         """How much of it was taken."""
         self.more = True
+        self.emptied = False
+        """Whether the last segment was empty: of several only one is told."""
         self.ensure(len(BYTE_ORDER_MARK))
         self.has_mark = self.text.startswith(BYTE_ORDER_MARK)
         self.at = len(BYTE_ORDER_MARK) if self.has_mark else 0
@@ -301,19 +303,18 @@ def _segments(text: Text, piece: str, delimiters: Delimiters) -> Generator[Segme
     isa, breaks = "ISA" + separator, terminator in "\r\n"
     plain = piece.isascii()
     tidy = piece.isprintable() and f" {separator}" not in piece and f"{separator} " not in piece
-    emptied = False
     at = text.at
     for raw in piece.split(terminator):
         body = raw.strip()
         if not body:
-            if not (raw or breaks or emptied):
-                emptied = True
+            if not (raw or breaks or text.emptied):
+                text.emptied = True
                 yield _EMPTY
         elif body.startswith(isa):
             text.at = at + raw.index("ISA")
             return True
         else:
-            emptied = False
+            text.emptied = False
             elements = (body if plain or body.isascii() else decode(body)).split(separator)
             if not tidy:
                 elements = [element.strip() for element in elements]
