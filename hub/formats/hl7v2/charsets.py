@@ -127,7 +127,7 @@ def writes_back(text: str, encoding: str, raw: bytes) -> bool:
 def spliced(raw: bytes, encoding: str, start: int, stop: int, text: str) -> bytes | None:
     """The bytes with other characters from `start` to `stop`, counted in characters; what is around them keeps its bytes.
 
-    None where that cannot be: the charset has states, and what follows depends on what was before.
+    None where that cannot be: the charset has states, and what follows depends on what was before; or it has no such character.
     """
     decoder, count = codecs.getincrementaldecoder(encoding)(), 0
     first, last = 0 if start == 0 else len(raw), len(raw)
@@ -143,6 +143,9 @@ def spliced(raw: bytes, encoding: str, start: int, stop: int, text: str) -> byte
             break
     if start == stop:
         first = last  # behind what only changes the state
-    made = raw[:first] + text.encode(encoding) + raw[last:]
+    try:
+        made = raw[:first] + text.encode(encoding) + raw[last:]
+    except UnicodeError:
+        return None
     before = raw.decode(encoding)
     return made if _decoded(made, encoding) == before[:start] + text + before[stop:] else None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from hub.errors import MessageUnusable
 from hub.formats.hl7v2 import Hl7, acknowledge, read_acknowledgement
 from tests.hub.formats.hl7v2.wires import PUNCTUATION
 from tests.hub.formats.messages import MSH, hl7, with_charset
@@ -202,3 +203,15 @@ def test_a_header_broken_over_lines_is_acknowledged_in_whole_lines() -> None:
     answer = acknowledge(Hl7(broken), "AA")
     assert [line[:4] for line in answer.split(b"\r")] == [b"MSH|", b"MSA|", b""]
     assert read_acknowledgement(answer).control_id == "42"
+
+
+def test_a_field_whose_other_parts_no_encoder_can_write_is_refused_in_words() -> None:
+    """Python's ISO 2022 reads bytes over 7F, and does not write them."""
+    raw = with_charset(b"ISO IR87", b"PID|1||42^\x1b\xff||DOE")
+    message = Hl7(raw)
+    message.set("PID-3.4", "RIVER")
+    with pytest.raises(MessageUnusable, match="MSH-18"):
+        bytes(message)
+    other = Hl7(raw)
+    other.set("PID-8", "F")
+    assert bytes(other) == raw.replace(b"DOE\r", b"DOE|||F\r")
