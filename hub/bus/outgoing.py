@@ -205,11 +205,11 @@ class OutgoingTarget(Target):
         number = item.attempts + 1
         if policy == "retry" and not error.final and number < self.config.retry.attempts:
             item.attempts = number
-            self.signals.retried += 1
             wait = wait_before(number, self.config.retry)
             mark = Mark(item.id, "waiting", _now(), number, _now() + int(wait * 1_000_000), str(error), error.answer)
             await self.commit_surely(Write(marks=[mark], attempts=[self._attempt(item, error, str(error), number)]))
             self._follower.failed(item, f"connection {self.connection}", error, number, final=False)
+            self.signals.retried += 1
             self.lanes.wait(item, time.monotonic() + wait)
         elif policy == "hold":
             await self._hold_rejected(item, error)
@@ -218,10 +218,10 @@ class OutgoingTarget(Target):
 
     async def _hold_rejected(self, item: Item, error: MessageRejected) -> None:
         item.attempts += 1
-        self.signals.held += 1
         mark = Mark(item.id, "held", _now(), item.attempts, reason=str(error), answer=error.answer)
         await self.commit_surely(Write(marks=[mark], attempts=[self._attempt(item, error, str(error), item.attempts)]))
         self._follower.failed(item, f"connection {self.connection}", error, item.attempts)
+        self.signals.held += 1
         self.lanes.hold(item)
 
     async def _doubtful(self, item: Item, message: Message, error: DoubtfulSend) -> None:
