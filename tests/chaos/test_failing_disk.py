@@ -1,7 +1,7 @@
 """One statement of the writer fails, whichever it is, because the disk is full or broken; or a sync of a large body does.
 
 Nothing acknowledged is lost or out of order.  On a full disk the hub goes on by itself; on a broken one it stops, and never
-tries again as if nothing had happened.  Here every thirteenth statement, all of them with CLINIC_HUB_LONG=1; each call of the
+tries again as if nothing had happened.  Here every 29th statement, all of them with CLINIC_HUB_LONG=1; each call of the
 system below SQLite is failed in tests/system.
 """
 
@@ -25,7 +25,7 @@ from tests.chaos.test_kills import LONG
 from tests.support import adt, clinic_folder, port_of, running_hub, settled, until
 
 MESSAGES = [("A", 1), ("B", 1), ("A", 2), ("C", 1), ("A", 3), ("B", 2)]
-EVERY = 1 if LONG else 13
+EVERY = 1 if LONG else 29
 
 
 class Faulty:
