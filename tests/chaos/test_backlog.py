@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import time
 from pathlib import Path
 
@@ -22,7 +23,10 @@ from tests.chaos.test_kills import keep_figures
 from tests.support import HubProcess, adt, clinic_folder, free_port, until
 
 LONG = bool(os.environ.get("CLINIC_HUB_LONG"))
-QUEUED = 1_000_000 if LONG else 50_000
+WRITTEN = 50_000
+"""Messages that are written as a hub writes them."""
+QUEUED = 1_000_000 if LONG else WRITTEN
+"""With those that are copied from them behind them, which no test waits for: their bodies cannot be opened."""
 PATIENTS = 5000
 READY_WITHIN = 10.0
 """Seconds from the start of the process."""
@@ -47,6 +51,28 @@ async def fill(core: Core, count: int) -> None:
             core.bodies.forget(message.id)
             write.messages.append(row)
         await core.journal.commit(write)
+
+
+def multiply(store: Path, times: int) -> None:
+    """As many again, with everything they have in the store, until there are so many times as many."""
+    connection = sqlite3.connect(store)
+    seqs, works = (connection.execute(f"SELECT max({what}) FROM {table}").fetchone()[0] for what, table in _NUMBERS)
+    for number in range(1, times):
+        moved = {"seq": f"seq + {number * seqs}"}
+        _copy(connection, "message", {**moved, "id": f"id || '-{number}'"})
+        _copy(connection, "message_key", moved)
+        _copy(connection, "work", {**moved, "id": f"id + {number * works}"})
+    connection.commit()
+    connection.close()
+
+
+_NUMBERS = (("seq", "message"), ("id", "work"))
+
+
+def _copy(connection: sqlite3.Connection, table: str, changed: dict[str, str]) -> None:
+    names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+    values = ", ".join(changed.get(name, name) for name in names)
+    connection.execute(f"INSERT INTO {table} SELECT {values} FROM {table} WHERE seq <= {WRITTEN}")
 
 
 def memory(pid: int, what: str) -> float:
@@ -79,8 +105,10 @@ async def test_a_hub_with_a_long_queue_is_ready_within_ten_seconds_and_in_bounde
         with HubProcess(file) as empty:
             base = memory(pid_of(empty), "VmHWM")
         core = await open_core(load_clinic(file))
-        await fill(core, QUEUED)
+        await fill(core, WRITTEN)
         await core.close()
+        if QUEUED > WRITTEN:
+            await asyncio.to_thread(multiply, tmp_path / "var" / "hub.db", QUEUED // WRITTEN)
         hub = HubProcess(file)
         began = time.monotonic()
         await asyncio.to_thread(hub.start, 120)
