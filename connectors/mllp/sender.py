@@ -119,6 +119,8 @@ class MllpSender(Destination[SenderConfig]):
         return f"{self._place} accepts connections" + (" with TLS" if self._tls else "")
 
     async def close(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
         for link in list(self._links):
             link.close()
 
@@ -228,7 +230,13 @@ class MllpSender(Destination[SenderConfig]):
             if self._opening is None:
                 self._opening = asyncio.get_running_loop().create_task(self._connect())
                 self._opening.add_done_callback(self._opened)
-            link = await asyncio.shield(self._opening)
+            opening = self._opening
+            try:
+                link = await asyncio.shield(opening)
+            except asyncio.CancelledError:
+                if opening.cancelled():
+                    raise self._down("the connection was closed while it was being opened", None) from None
+                raise
             if not link.usable:
                 raise link.gone()
             if link.has_room and control_id not in link.waiting:

@@ -200,6 +200,20 @@ async def test_while_a_connection_is_being_opened_all_wait_for_one_failure() -> 
     assert all(isinstance(error, ConnectionDown) for error in found)
 
 
+async def test_closing_ends_a_connection_that_is_being_opened() -> None:
+    """A partner that accepts and never shakes hands would hold up the end of the hub."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with Partner(handle) as partner, sending(partner.port, window=8, parallel=8, tls={}) as sender:
+        waiting = asyncio.create_task(sender.send(message("M1")))
+        await until(lambda: partner.connections)
+        await sender.close()
+        with pytest.raises(ConnectionDown, match="while it was being opened"):
+            await asyncio.wait_for(waiting, 1)
+
+
 WINDOW = """
 connections:
   ehr: {kind: mllp_listener, port: "0"}
