@@ -33,6 +33,8 @@ def status(config: str, lanes: bool, as_json: bool) -> int:
     lines = [("connection", c) for c in found["connections"]] + [("flow", c) for c in found["flows"]]
     columns = ("", "name", "state", "waiting", "held", "oldest", "per s", "p99 ms", "last message (UTC)", "last error")
     table(columns, [_row(kind, c) for kind, c in lines], empty="no connections")
+    for job in found.get("jobs", ()):
+        say(f"job {job['id']}: {job['kind']} of {job['total']} messages, {job['looked']} looked at, {job['done']} done again")
     if (store := found["store"]).get("commit_ms"):
         rates = f"{store['commits_per_s']} commits/s with {store['rows_per_commit']} rows each"
         say(f"store: {rates}, {store['backlog']} waiting, {size_in_words(store['disk_free_bytes'])} free")

@@ -28,7 +28,8 @@ from hub.paths import control_socket
 
 log = structlog.get_logger(__name__)
 
-LARGEST_REQUEST = 1024 * 1024
+LARGEST_REQUEST = 32 * 1024 * 1024
+"""Bytes: an edited message of 20 MiB, in base64."""
 
 
 def build_app(hub: Hub, operations: Operations) -> Starlette:

@@ -12,7 +12,9 @@ import pytest
 from hub.bus.core import open_core
 from hub.bus.hub import Hub
 from hub.bus.operations import Operations
+from hub.cli.operate import operate
 from hub.clinic import load_clinic
+from hub.console.api import ControlSocket
 from hub.errors import ConnectionDown, MessageRejected, NotFound, Refused
 from hub.message import Message
 from hub.step import Context, StepResult
@@ -281,3 +283,22 @@ async def test_held_work_that_is_let_go_is_not_late(refusing: World, tmp_path: P
         await settled(hub)
         assert [m["late"] for m in await ask(hub, "messages.list", connection="pms")] == [False, False]
     assert control_ids(refusing.sent["pms"]) == ["BAD1", "BAD1", "M2"]
+
+
+@pytest.mark.only_sqlite
+async def test_a_long_message_is_edited_over_the_control_socket(refusing: World, tmp_path: Path, store: Place) -> None:
+    file = clinic(tmp_path, "hold")
+    async with running_hub(file) as hub:
+        control = ControlSocket(hub, Operations(hub.core, hub))
+        await control.open()
+        try:
+            receipt = await deliver(hub, adt("M1"))
+            await settled(hub)
+            long = adt("M2", more=("NTE|1||" + "x" * 5_000_000,))
+            body = b64encode(long).decode()
+            done = await asyncio.to_thread(operate, str(file), "messages.edit", {"id": receipt.ids[0], "body": body})
+            await settled(hub)
+        finally:
+            await control.close()
+        assert done["replaces"] == receipt.ids[0]
+    assert [len(body) for body in refusing.bodies("pms")][1] == len(long)
