@@ -64,9 +64,17 @@ class Tally:
     refused: int = 0
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
+    arrivals_too: bool = True
+    """Whether it is done only when all messages have arrived."""
+
     def check(self) -> None:
-        if len(self.latencies) >= self.wanted and self.arrived >= self.wanted:
+        if len(self.latencies) >= self.wanted and (self.arrived >= self.wanted or not self.arrivals_too):
             self.done.set()
+
+    def ack_ms(self, share: float) -> float:
+        """The time within which this share of the acknowledgements came, in milliseconds."""
+        latencies = sorted(self.latencies)
+        return round(latencies[min(len(latencies) - 1, int(len(latencies) * share))] * 1000, 2)
 
 
 class Sender(Frames):
@@ -113,22 +121,32 @@ class Receiver(Frames):
 class FarSide:
     """A receiver on a free port, and senders on demand."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, arrivals_too: bool = True) -> None:
         self.tally: Tally | None = None
-        self._server: asyncio.Server
+        self._arrivals_too = arrivals_too
+        self._server: asyncio.Server | None = None
 
-    async def open(self) -> int:
+    async def open(self, port: int = 0) -> int:
         """Returns the receiver's port."""
-        self._server = await asyncio.get_running_loop().create_server(lambda: Receiver(self), "127.0.0.1", 0, backlog=512)
+        self._server = await asyncio.get_running_loop().create_server(lambda: Receiver(self), "127.0.0.1", port, backlog=512)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
+
+    async def receive(self, messages: int, timeout: float = 300.0) -> Tally:
+        """Waits until so many messages have arrived from now on; raises TimeoutError."""
+        tally = self.tally = Tally(messages, started=time.perf_counter())
+        tally.latencies = [0.0] * messages
+        async with asyncio.timeout(timeout):
+            await tally.done.wait()
+        return tally
 
     async def run(self, port: int, connections: int, messages: int, run: str, timeout: float = 300.0) -> Tally:
         """Sends so many messages over so many connections and waits until all have arrived; raises TimeoutError."""
         counts = [messages // connections + (n < messages % connections) for n in range(connections)]
-        tally = self.tally = Tally(messages)
+        tally = self.tally = Tally(messages, arrivals_too=self._arrivals_too)
         senders = [Sender(number, count, run, tally) for number, count in enumerate(counts) if count]
         for sender in senders:
             await asyncio.get_running_loop().create_connection(lambda sender=sender: sender, "127.0.0.1", port)  # type: ignore[misc]

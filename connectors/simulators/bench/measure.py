@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +28,12 @@ log: {level: error}
 mappings: mappings
 connections:
   ehr: {kind: mllp_listener, port: "{IN}"}
-  pms: {kind: mllp_sender, host: 127.0.0.1, port: "{OUT}", parallel: "{PARALLEL}"}
+{SENDERS}
 flows:
-  forward: {from: ehr, steps: [{map: bench_forward}, {send: pms}]}
+  {FLOW}
 """
+_SENDER = '  pms: {kind: mllp_sender, host: 127.0.0.1, port: "{OUT}", parallel: "{PARALLEL}"}'
+FORWARD = "forward: {from: ehr, steps: [{map: bench_forward}, {send: pms}]}"
 _MAPPING = """
 about: one field changed, everything else as it came
 from: hl7v2
@@ -53,14 +55,15 @@ class Figures:
     """Microseconds of CPU of the measured process for each message."""
 
 
-async def measure_hub(folder: Path, store: str, connections: int, messages: int) -> Figures:
+async def measure_hub(folder: Path, store: str, connections: int, messages: int, run: str = "M") -> Figures:
     """Raises Unreachable when the hub does not start, TimeoutError when messages do not arrive."""
     far = FarSide()
     out_port, in_port = await far.open(), free_port()
-    file = _write_clinic(folder, store, in_port, out_port)
+    sender = _SENDER.replace("{OUT}", str(out_port)).replace("{PARALLEL}", str(PARALLEL))
+    file = write_clinic(folder, store, in_port, sender, FORWARD)
     try:
-        async with _process(["-m", "hub", "run", "-c", str(file)], folder) as pid:
-            return await _measure(far, pid, in_port, connections, messages)
+        async with hub_process(file) as pid:
+            return await _measure(far, pid, in_port, connections, messages, run)
     finally:
         await far.close()
 
@@ -77,33 +80,34 @@ async def measure_ceiling(folder: Path, store: str, connections: int, messages: 
         await far.close()
 
 
-async def _measure(far: FarSide, pid: int, port: int, connections: int, messages: int) -> Figures:
-    await far.run(port, connections, WARM_UP, "W")
+def hub_process(file: Path) -> AbstractAsyncContextManager[int]:
+    """A running hub; its process id."""
+    return _process(["-m", "hub", "run", "-c", str(file)], file.parent)
+
+
+async def _measure(far: FarSide, pid: int, port: int, connections: int, messages: int, run: str = "M") -> Figures:
+    await far.run(port, connections, WARM_UP, f"W{run}")
     before = cpu_seconds(pid)
-    tally = await far.run(port, connections, messages, "M")
+    tally = await far.run(port, connections, messages, run)
     return _figures(tally, cpu_seconds(pid) - before)
 
 
 def _figures(tally: Tally, cpu: float) -> Figures:
     if tally.refused:
         raise HubError(f"{tally.refused} of {tally.wanted} messages were not accepted; there is nothing to measure")
-    latencies = sorted(tally.latencies)
-
-    def at(share: float) -> float:
-        return round(latencies[min(len(latencies) - 1, int(len(latencies) * share))] * 1000, 2)
-
     return Figures(
         delivered_per_second=round(tally.wanted / (tally.last_arrival - tally.started), 1),
         acked_per_second=round(tally.wanted / (tally.last_ack - tally.started), 1),
-        ack_p50_ms=at(0.5),
-        ack_p99_ms=at(0.99),
+        ack_p50_ms=tally.ack_ms(0.5),
+        ack_p99_ms=tally.ack_ms(0.99),
         cpu_us=round(cpu / tally.wanted * 1e6, 1),
     )
 
 
-def _write_clinic(folder: Path, store: str, in_port: int, out_port: int) -> Path:
+def write_clinic(folder: Path, store: str, in_port: int, senders: str, flow: str) -> Path:
+    """A clinic file with its mapping and key; returns it."""
     text = _CLINIC
-    for name, value in {"STORE": store, "IN": in_port, "OUT": out_port, "PARALLEL": PARALLEL}.items():
+    for name, value in {"STORE": store, "IN": in_port, "SENDERS": senders, "FLOW": flow}.items():
         text = text.replace("{" + name + "}", str(value))
     (folder / "mappings").mkdir(exist_ok=True)
     (folder / "mappings" / "bench_forward.yaml").write_text(_MAPPING, encoding="utf-8")
