@@ -108,7 +108,7 @@ SHAPES: dict[str, tuple[Callable[[int], bytes], int]] = {
         lambda n: ISA.encode() + b"GS*HB*A*B*1*2*3*X*004010~" + b"A~" * (n // 9) + b"ST*271~" * (n // 9), 12_000,
     ),
     "sets of no group": (lambda n: ISA.encode() + b"ST*271~" * (n // 7), 30_000),
-    "levels": (lambda n: OPEN + b"HL*1**22~" * (n // 9), 30_000),
+    "levels": (lambda n: OPEN + b"HL*1**22~" * (n // 9), 12_000),
     "dependents of a rejected subscriber": (
         lambda n: OPEN + LEVELS + b"AAA*N**72*C~" * (n // 24) + b"HL*2*1*23~" * (n // 24), 7_200,
     ),
