@@ -34,7 +34,7 @@ flows:
 ELSEWHERE = """
 connections:
   inbox: {kind: probe_in}
-  pms: {kind: probe_out, log: "@LOG@", away_while: "@AWAY@", retry: {first: 10ms, most: 20ms}}
+  pms: {kind: probe_out, parallel: "32", log: "@LOG@", away_while: "@AWAY@", retry: {first: 10ms, most: 20ms}}
 flows:
   work: {from: inbox, steps: [{send: pms}]}
 """
@@ -215,7 +215,7 @@ def _replay_with_kills(
         hub.kill()
         hub.start()
     try:
-        end = time.monotonic() + 100
+        end = time.monotonic() + 100 + count / 40
         while True:
             [line] = json_lines(run_hub("jobs", "list", "--json", "-c", file, env=plugin_env).stdout)
             status = json.loads(run_hub("status", "--json", "-c", file, env=plugin_env).stdout)
