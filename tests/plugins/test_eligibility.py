@@ -41,7 +41,7 @@ from tests.plugins.clinic import (
     read_clinic,
     siu,
 )
-from tests.support import CLINIC, HubProcess, ask, free_port, port_of, running_hub, until
+from tests.support import HubProcess, ask, free_port, port_of, running_hub, until
 
 # What an answer comes to.
 
@@ -809,14 +809,12 @@ async def test_every_visit_of_a_patient_is_checked_on_its_own(tmp_path: Path) ->
 
 # When checks are planned.
 
-SITES = CLINIC.replace(
-    "  main: {timezone: America/Chicago}", "  main: {timezone: America/Chicago}\n  coast: {timezone: America/Los_Angeles}"
-)
+SITE = "  main: {timezone: America/Chicago}\n"
 
 
 def at_site(folder: Path, plan: str, site: str = "main") -> Path:
     file = eligibility_file(folder, 1, plan=plan, ehr=f"site: {site}")
-    text = file.read_text(encoding="utf-8").replace(CLINIC, SITES)
+    text = file.read_text(encoding="utf-8").replace(SITE, SITE + "  coast: {timezone: America/Los_Angeles}\n")
     file.write_text(text, encoding="utf-8")
     return file
 
