@@ -293,6 +293,8 @@ CODES: dict[str, tuple[str, str]] = {
         "Another hub has taken over from this one.",
         "It was silent for longer than its lease; it begins again by itself. If that happens often, raise `lease`.",
     ),
+    "STO-016": ("A store cannot be copied, or the copy is not the same.", "Nothing was kept of it; the text says where."),
+    "STO-017": ("The database a store is to be copied into holds something.", "Make a new, empty database for it."),
     "STO-030": ("A backup of this name is there already.", "Name another file: a backup never replaces one."),
     "STO-031": (
         "A backup cannot be written or unpacked.",

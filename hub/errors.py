@@ -9,6 +9,7 @@
     ├── StoreError           the store cannot be used
     │   ├── StoreFull        no space: nothing is acknowledged until there is some
     │   ├── StoreBroken      a write or sync failed: the hub stops rather than guess
+    │   │   └── LeaseLost    another hub has taken over: this one forgets what it had and begins again
     │   ├── Conflict         a record changed meanwhile: the flow runs again
     │   └── Unkept           this alone cannot be kept: its message goes to quarantine, all else goes on
     ├── Busy                 too much at once: the sender keeps its message and tries later
@@ -141,6 +142,12 @@ class StoreBroken(StoreError):
     """A write to the store failed."""
 
     code = "STO-003"
+
+
+class LeaseLost(StoreBroken):
+    """Another hub has taken over from this one."""
+
+    code = "STO-015"
 
 
 class Conflict(StoreError):

@@ -89,7 +89,7 @@ class Core:
         keys = {number: self.seal.new_data_key(number) for number in self.seal.missing_days(datetime.now(UTC))}
         if keys:
             await self.journal.commit(Write(data_keys=list(keys.items())))
-            self.seal.load(keys)
+        self.seal.load(await self.reader.data_keys())  # another hub on the same database may have been quicker
 
     async def close(self) -> None:
         if self.spans is not None:

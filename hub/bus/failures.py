@@ -20,6 +20,9 @@ from hub.store.rows import OPEN_STATES, NewMessage, NewWork
 
 log = structlog.get_logger(__name__)
 
+LOOK_AGAIN = 0.5
+"""Seconds after which who waits for an outcome looks by itself: another hub on the same database may have brought it about."""
+
 
 def problem_of(error: BaseException) -> HubError:
     """Our own errors say where, what, and what to do; of others only the kind is told, their words may hold patient data."""
@@ -72,7 +75,7 @@ class Follower:
                 self._forget(seq, future)
                 return state
             try:
-                async with asyncio.timeout(left):
+                async with asyncio.timeout(min(left, LOOK_AGAIN)):
                     await future
             except TimeoutError:
                 self._forget(seq, future)

@@ -22,6 +22,7 @@ from hub.bus.jobs import Jobs
 from hub.bus.keeping import LOOK_EVERY as KEEPING_CHECK
 from hub.bus.lanes import Item
 from hub.bus.outgoing import OutgoingTarget
+from hub.bus.sharing import Sharing
 from hub.bus.space import LOOK_EVERY
 from hub.bus.standstill import Standstill
 from hub.bus.status import describe_status
@@ -30,6 +31,7 @@ from hub.clinic import Clinic
 from hub.connector import AnyConnector, AnySource, Destination, Source
 from hub.errors import HubError, StoreError
 from hub.settings import Settings
+from hub.store.postgres import PostgresWriter
 from hub.store.rows import Mark, NewWork, Write
 from hub.units import from_micros
 
@@ -77,6 +79,8 @@ class Hub:
         """Resolves when the store is broken and the process has to end."""
         self.last_received: dict[str, float] = {}
         self.watching: asyncio.Task[None] | None = None
+        self.sharing: Sharing | None = None
+        """Other hubs on the same database."""
 
     @property
     def leads(self) -> bool:
@@ -114,13 +118,19 @@ class Hub:
         self._build_targets()
         await self.hold_the_homeless()
         await routes.restore(self)
+        if isinstance(core.store.writer, PostgresWriter):
+            self.sharing = Sharing(self, core.store.writer, self.clinic.settings.lease)
+            for target in self.targets.values():
+                self.sharing.admit(target)
+            await self.sharing.start()
         highest = core.store.writer.work
         for target in self.targets.values():
             if isinstance(target, OutgoingTarget):
                 await target.destination.open_destination()
             target.start(highest)
         await self.due.start()
-        await self.jobs.start()
+        if self.sharing is None or self.sharing.members == 1:  # who is there already does them
+            await self.jobs.start()
         self.due.scheduler.every(KEY_CHECK, core.renew_data_keys, "data keys")
         self.due.scheduler.every(KEEPING_CHECK, core.keeping.look, "bodies")
         self.due.scheduler.every(RETENTION_CHECK, core.retention.look, "retention")
@@ -167,6 +177,8 @@ class Hub:
 
     def add_target(self, target: Target) -> None:
         target.on_drained = self._drained
+        if self.sharing is not None:
+            self.sharing.admit(target)
         self.targets[target.name] = target
 
     def is_open(self, source: str) -> bool:
@@ -261,6 +273,8 @@ class Hub:
 
     def _offer(self, work: NewWork, seq: int, message: str, at: int) -> None:
         target = self.targets.get(work.target)
+        if self.sharing is not None and work.id and not self.sharing.takes(work.id):
+            return  # it comes in order with what other hubs have put in
         if target is not None and work.id and work.state == "waiting":
             lanes = (work.lane, *work.also)
             item = Item(work.id, seq, message, lanes, work.generation, step=work.step, origin=work.origin, config=work.config)
@@ -293,7 +307,11 @@ class Hub:
         if hasattr(self, "due"):
             self.due.scheduler.stop()
             await self.jobs.stop()
+        if self.sharing is not None:
+            self.sharing.close()
         await asyncio.gather(*(target.drain(DRAIN) for target in self.targets.values()))
+        if self.sharing is not None:
+            await self.sharing.stop()
         destinations = [t.destination for t in self.targets.values() if isinstance(t, OutgoingTarget)]
         await asyncio.gather(*(self.close_quietly(destination) for destination in destinations))
         await self.core.close()

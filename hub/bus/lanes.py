@@ -113,6 +113,14 @@ class Lanes:
         self._released: set[int] = set()
         """Held works a person has let go; they may be read once more as they were before."""
 
+    def anew(self) -> Lanes:
+        """Empty ones, which still know what people have asked for."""
+        fresh = Lanes(limit=self.limit, window=self.window)
+        fresh.until = self.until
+        fresh._claimed, fresh._gone = self._claimed, self._gone
+        fresh._changed, fresh._released = self._changed, self._released
+        return fresh
+
     def __len__(self) -> int:
         return len(self.items)
 
@@ -123,7 +131,9 @@ class Lanes:
         self.behind, self.skipped = True, highest
 
     def offer(self, item: Item) -> None:
-        """New work, in the order of ids."""
+        """New work, in the order of ids; what was read from the journal meanwhile is known already."""
+        if item.id <= self.cursor:
+            return
         if self.behind or len(self.items) - len(self._blocked) >= self.limit:
             self.behind, self.skipped = True, max(self.skipped, item.id)
             return

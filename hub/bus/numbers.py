@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Protocol
 
 from hub.bus.journal import Journal
+from hub.errors import Conflict
 from hub.store.reader import Reader
 from hub.store.rows import Write
 
@@ -31,10 +33,12 @@ class StoredNumbers:
 
     async def next(self, name: str) -> int:
         async with self._locks.setdefault(name, asyncio.Lock()):
-            last, reserved = self._given.get(name) or (await self._reader.counter(name),) * 2
-            if last >= reserved:
-                reserved = last + BLOCK
-                await self._journal.commit(Write(counters=[(name, reserved)]))
+            last, reserved = self._given.get(name, (0, 0))
+            while last >= reserved:
+                last = await self._reader.counter(name)
+                with contextlib.suppress(Conflict):  # another hub on the same database was quicker
+                    await self._journal.commit(Write(counters=[(name, last + BLOCK)]))
+                    reserved = last + BLOCK
             self._given[name] = (last + 1, reserved)
             return last + 1
 

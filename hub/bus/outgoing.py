@@ -84,6 +84,9 @@ class OutgoingTarget(Target):
                 await self._doubtful(item, message, DoubtfulSend("the hub stopped while this was being sent"))
                 return
             await self.commit_surely(Write(marks=[Mark(item.id, "working", _now(), item.attempts)]))
+        if not self.fence():
+            await self._not_ours(item)
+            return
         began = time.monotonic()
         reached("sending")
         self.signals.tries += 1
@@ -110,6 +113,12 @@ class OutgoingTarget(Target):
             reached("sent")
             self._connection_worked()
             await self._sent(item, message, answer, time.monotonic() - began)
+
+    async def _not_ours(self, item: Item) -> None:
+        """Another hub may have taken over: it is left as it was."""
+        if self.destination.repeat == "ask":
+            await self.commit_surely(Write(marks=[Mark(item.id, "waiting", _now(), item.attempts)]))
+        self.lanes.put_back(item)
 
     # The connection.
 

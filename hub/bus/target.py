@@ -17,6 +17,7 @@ from hub.bus.signals import TargetSignals, Trouble
 from hub.bus.spans import Spans
 from hub.errors import HubError, NotFound, StoreBroken, StoreError, StoreFull
 from hub.security.seal import SealBroken
+from hub.store.batch import partition_of
 from hub.store.reader import Reader
 from hub.store.rows import Mark, OpenWork, Write
 
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 LONGEST_WAIT = 3600.0
 """Seconds a retry that is read from the journal waits at most, wherever the clock has gone meanwhile."""
+LOOK_AGAIN = 0.1
+"""Seconds between looks whether another hub is done with what a merge waits for."""
 WAIT_FOR_SPACE = 1.0
 """Seconds between tries to write while the disk is full."""
 
@@ -62,20 +65,37 @@ class Target(ABC):
         """Why nothing, or a lane, goes on; None while all does."""
         self.signals = signals
         self.spans = spans
+        self.partitions: frozenset[int] | None = None
+        """Those this hub does the work of; None for all, when there is no other hub."""
+        self.fence: Callable[[], bool] = lambda: True
+        """False when another hub may have taken over: nothing is begun and nothing sent."""
+        self._closed = False
+        self._settling = asyncio.Lock()
+        self._unsettled = False
+        """It was open when it began to settle."""
+        self._joining: set[asyncio.Task[None]] = set()
+        """Works (merges) that wait for lanes another hub has."""
 
     def start(self, highest: int) -> None:
         """Begins with what the journal has."""
         self.lanes.recover(highest)
+        if self._settling.locked():
+            self._unsettled = True  # it opens when that is done
+            return
         self.open = True
         self.pump()
 
     def offer(self, item: Item) -> None:
+        if self.partitions is not None and len(item.lanes) == 1 and partition_of(item.lanes[0]) not in self.partitions:
+            return  # another hub does it
         self.lanes.offer(item)
         self._pump_soon()
 
     def close(self) -> None:
         """Takes nothing more; what runs goes on to its end."""
-        self.open = False
+        self.open, self._closed = False, True
+        for task in self._joining:
+            task.cancel()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -97,13 +117,14 @@ class Target(ABC):
     def pump(self) -> None:
         """Starts whatever may run now."""
         self._to_pump = False
-        while self.open and not self.paused and len(self.running) < self.parallel and self.may_run():
+        while self.open and not self.paused and len(self.running) < self.parallel and self.fence() and self.may_run():
             item = self.take(time.monotonic())
             if item is None:
                 break
-            task = asyncio.get_running_loop().create_task(self._run(item))
-            self.running.add(task)
-            task.add_done_callback(self._ran)
+            if self.partitions is not None and len(item.lanes) > 1 and (foreign := self._foreign(item)):
+                self._join(item, foreign)
+                continue
+            self._begin(item)
         if self.open:
             for need in self.lanes.needs():
                 self._load(need)
@@ -111,6 +132,56 @@ class Target(ABC):
             if self.lanes.until is not None and not self.paused and not self.running and self.lanes.drained:
                 self.pause()
                 self.on_drained(self)
+
+    def _begin(self, item: Item) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(item))
+        self.running.add(task)
+        task.add_done_callback(self._ran)
+
+    # Other hubs.
+
+    async def settle(self, partitions: frozenset[int] | None, highest: Callable[[], int]) -> None:
+        """Begins anew with the work of these partitions, once what is under way has come to its end."""
+        async with self._settling:
+            self.open, self._unsettled = False, self._unsettled or self.open
+            for task in self._joining:
+                task.cancel()
+            while tasks := self.running | self._loading | self._joining:
+                await asyncio.wait(tasks)
+            self.partitions = partitions
+            self.lanes = self.lanes.anew()
+            self.lanes.recover(highest())
+            self.open, self._unsettled = self._unsettled and not self._closed, False
+            if self.open:
+                self.pump()
+
+    def _foreign(self, item: Item) -> list[str]:
+        """Its lanes that another hub has."""
+        assert self.partitions is not None  # noqa: S101 - asked only then
+        return [lane for lane in item.lanes if partition_of(lane) not in self.partitions]
+
+    def _join(self, item: Item, foreign: list[str]) -> None:
+        task = asyncio.get_running_loop().create_task(self._wait_for_others(item, foreign))
+        self._joining.add(task)
+        task.add_done_callback(self._joining.discard)
+
+    async def _wait_for_others(self, item: Item, foreign: list[str]) -> None:
+        """A merge is done by the hub that has its first lane, once nothing is before it in those of others; who has one of its
+        other lanes waits until it is done.
+        """
+        ours = item.lanes[0] not in foreign
+        while True:
+            try:
+                if ours and not await self.reader.is_open_before(self.name, foreign, item.id):
+                    self._begin(item)
+                    return
+                if not ours and not await self.reader.is_open(item.id):
+                    self.lanes.finish(item)
+                    self.pump()
+                    return
+            except Exception as error:
+                log.error("open work cannot be read", target=self.name, error=type(error).__name__)
+            await asyncio.sleep(LOOK_AGAIN)
 
     def take(self, now: float) -> Item | None:
         """The next work, by the monotonic clock."""
@@ -212,7 +283,7 @@ class Target(ABC):
     async def _read(self, need: Need) -> None:
         try:
             if need.lane is None:
-                rows = await self.reader.open_work(self.name, need.after, need.limit)
+                rows = await self.reader.open_work(self.name, need.after, need.limit, self.partitions)
             else:
                 rows = await self.reader.open_work_of_lane(self.name, need.lane, need.after, need.limit)
         except Exception as error:
@@ -220,7 +291,7 @@ class Target(ABC):
             self.lanes.failed_to_load(need)
             await asyncio.sleep(1.0)
         else:
-            self.lanes.loaded(need, [_item(row) for row in rows])
+            self.lanes.loaded(need, [item_of(row) for row in rows])
         self.pump()
 
 
@@ -230,7 +301,7 @@ def being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _item(row: OpenWork) -> Item:
+def item_of(row: OpenWork) -> Item:
     left = min(row.next_at / 1_000_000 - time.time(), LONGEST_WAIT)
     return Item(
         row.id,

@@ -36,6 +36,7 @@ CORE: dict[str, tuple[str, str]] = {
     "run": ("hub.cli.run:run", "Run the hub."),
     "show": ("hub.cli.show:show", "What a file says: HL7 v2, X12, benefits."),
     "status": ("hub.cli.status:status", "Connections, flows, backlog, last error."),
+    "store": ("hub.cli.store:store", "Copy the store into another database."),
     "tail": ("hub.cli.tail:tail", "Messages as they come."),
     "test": ("hub.cli.test:test", "Run the cases of mappings and flows."),
     "trace": ("hub.cli.trace:trace", "The timeline of a message, patient or appointment."),

@@ -18,7 +18,7 @@ from hub.cli.output import say
 from hub.clinic import Clinic
 from hub.console.api import ControlSocket
 from hub.console.metrics import MetricsPort
-from hub.errors import HubError
+from hub.errors import HubError, LeaseLost, StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -34,33 +34,41 @@ def serve(clinic: Clinic) -> int:
 
 
 async def _serve(clinic: Clinic) -> int:
-    started = time.monotonic()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         _on_signal(loop, number, stop.set)
+    while (failure := await _run(clinic, stop)) is not None:
+        say(f"stopped: {failure}")
+        if stop.is_set() or not isinstance(failure, LeaseLost):
+            return UNREACHABLE
+    say("stopped")
+    return OK
+
+
+async def _run(clinic: Clinic, stop: asyncio.Event) -> StoreError | None:
+    """One hub, until it is told to stop or its store fails."""
+    started = time.monotonic()
     hub = Hub(clinic)
     await hub.start()
     operations = Operations(hub.core, hub)
     if hasattr(signal, "SIGHUP"):
-        loop.add_signal_handler(signal.SIGHUP, _reload, operations)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, operations)
     control = ControlSocket(hub, operations)
     metrics = MetricsPort(hub, clinic.settings.metrics)
+    told = asyncio.create_task(stop.wait())
     try:
         await control.open()
         await metrics.open()
         say(f"ready in {time.monotonic() - started:.1f} s: {', '.join(_places(hub)) or 'no connections'}")
-        hub.failed.add_done_callback(lambda _: stop.set())
-        await stop.wait()
+        ends: list[asyncio.Future[Any]] = [told, hub.failed]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        told.cancel()
         await metrics.close()
         await control.close()
         await hub.stop()
-    if hub.failed.done():
-        say(f"stopped: {hub.failed.result()}")
-        return UNREACHABLE
-    say("stopped")
-    return OK
+    return hub.failed.result() if hub.failed.done() else None
 
 
 def _on_signal(loop: asyncio.AbstractEventLoop, number: signal.Signals, act: Callable[[], None]) -> None:

@@ -4,6 +4,10 @@ A group is one statement (batch.py) and, with `synchronous_commit`, on disk when
 fail alone (records, what was read, due work that fires) are looked at first: everything they depend on is read, what does not
 hold is told Conflict, and the rest is written.  When a group as a whole cannot be kept each of its writes is tried alone.
 
+Several hubs may write to one database.  One that knows of others takes turns with them: a lock is held from before a group
+looks at anything until it is committed, so that numbers rise in the order of commits and nobody decides on what another one is
+just changing.  A hub that is alone needs no lock; one that comes waits until the others know of it.
+
 When the connection breaks nobody knows whether the last group was kept.  Each group therefore has a number, which its statement
 writes into the row of this hub (`node`), only if it follows the one before: after a new connection the row tells, and what was
 sent twice counts once.
@@ -19,13 +23,13 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import asyncpg
 import structlog
 
-from hub.errors import Conflict, StoreBroken, StoreError, StoreFull, Unkept
+from hub.errors import Conflict, LeaseLost, StoreBroken, StoreError, StoreFull, Unkept
 from hub.store.batch import Batch, each, fitting, statement
 from hub.store.postgres_removal import remove
 from hub.store.rare import numbered, statements
@@ -36,6 +40,12 @@ T = TypeVar("T")
 
 OLDEST_SERVER = 130000
 """`server_version_num` of the oldest PostgreSQL that is supported."""
+TURN = 0x687562
+"""Number of the advisory lock of who writes."""
+CHANNEL = "clinic_hub"
+"""On which hubs wake each other."""
+VISIT = 10.0
+"""Seconds a command may work on a store beside a hub, or a hub may take to begin."""
 CONNECT_WITHIN = 10.0
 """Seconds."""
 ANSWER_WITHIN = 60.0
@@ -49,7 +59,7 @@ PLANS = {
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
 }
-_LOST = (
+LOST = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
@@ -97,11 +107,13 @@ class PostgresWriter:
     """Applies groups of writes, one after the other."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
         self._connection: asyncpg.Connection[Any]
         self._prepared: dict[tuple[str, ...], Any] = {}
         self._busy = asyncio.Lock()
         self.node = os.urandom(8).hex()
+        self.together = False
+        """Others write too: they take turns."""
         self._number = 0
         """Of the last group that was kept."""
         self.work = 0
@@ -115,16 +127,75 @@ class PostgresWriter:
     # The connection.
 
     async def open(self) -> None:
-        """Raises what asyncpg raises, StoreError for a server that keeps no promises."""
+        """Comes back when all others know of this hub.  Raises what asyncpg raises, StoreError for a server that keeps no
+        promises.
+        """
         await self._connect()
+        await self._join()
         self.work = await self._connection.fetchval("SELECT coalesce(max(id), 0) FROM work")
-        name = f"{socket.gethostname()}:{os.getpid()}"[:100]
-        await self._connection.execute("INSERT INTO node VALUES ($1, $2, 0, 0, 0, 0, 0, 0)", self.node, name)
+
+    async def _join(self) -> None:
+        run = self._connection
+        async with run.transaction():
+            await run.execute(f"SELECT pg_advisory_xact_lock({TURN})")
+            for id in await self._dead_ones():
+                await run.execute("DELETE FROM node WHERE id = $1", id)
+            self.together = bool(await run.fetchval("SELECT count(*) FROM node"))
+            await run.execute(_REGISTER, self.node, f"{socket.gethostname()}:{os.getpid()}"[:100], VISIT, int(self.together))
+        while self.together:
+            await run.execute(f"NOTIFY {CHANNEL}, 'members'")
+            await run.execute(BURY, self.node, VISIT)
+            if not await run.fetchval("SELECT count(*) FROM node WHERE knows = 0"):
+                return
+            await asyncio.sleep(0.05)
+
+    async def _dead_ones(self) -> list[str]:
+        """Hubs of this machine that were killed: their session and their process are gone."""
+        here, found = f"{socket.gethostname()}:", []
+        for id, name in await self._connection.fetch("SELECT id, name FROM node"):
+            here_and_dead = name.startswith(here) and not _is_alive(int(name.removeprefix(here)))
+            if here_and_dead and await self._connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _number_of(id)):
+                found.append(id)
+        return found
+
+    async def know(self) -> None:
+        """From now on it takes turns with others, who wait for that."""
+        async with self._busy:
+            self.together = True
+            await self._surely(lambda: self._connection.execute("UPDATE node SET knows = 1 WHERE id = $1", self.node))
+
+    async def forget_others(self) -> None:
+        """Nobody else is there any more: no turns are needed, if that is still so."""
+        async with self._busy:
+            with contextlib.suppress(*LOST, asyncpg.PostgresError):
+                async with self._connection.transaction():
+                    await self._connection.execute(f"SELECT pg_advisory_xact_lock({TURN})")
+                    if await self._connection.fetchval("SELECT count(*) FROM node WHERE id <> $1", self.node):
+                        return
+                    await self._connection.execute("UPDATE node SET knows = 0 WHERE id = $1", self.node)
+                self.together = False
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Nobody else decides or writes meanwhile; the end of it is the commit."""
+        if not self.together:
+            yield
+            return
+        await self._connection.execute(f"BEGIN; SELECT pg_advisory_xact_lock({TURN})")
+        try:
+            yield
+        except BaseException:
+            if not self._connection.is_closed():
+                with contextlib.suppress(*LOST, asyncpg.PostgresError):
+                    await self._connection.execute("ROLLBACK")
+            raise
+        await self._connection.execute("COMMIT")
 
     async def _connect(self) -> None:
-        connection = await connect(self._url, **PLANS, idle_in_transaction_session_timeout="5s")
+        connection = await connect(self.url, **PLANS, idle_in_transaction_session_timeout="2s")
         try:
             await check_server(connection)
+            await connection.execute("SELECT pg_advisory_lock_shared($1)", _number_of(self.node))  # a sign that it is there
         except BaseException:
             connection.terminate()
             raise
@@ -132,7 +203,7 @@ class PostgresWriter:
 
     async def close(self) -> None:
         self.closing = True
-        with contextlib.suppress(*_LOST):
+        with contextlib.suppress(*LOST):
             await self._connection.execute("DELETE FROM node WHERE id = $1", self.node)
             await self._connection.close(timeout=5)
         self._connection.terminate()
@@ -148,7 +219,7 @@ class PostgresWriter:
             await asyncio.sleep(_WAITS[min(attempt, len(_WAITS) - 1)])
             try:
                 await self._connect()
-            except (*_LOST, asyncpg.PostgresError) as failure:
+            except (*LOST, asyncpg.PostgresError) as failure:
                 self.away = words(failure)
                 continue
             log.warning("the database is back")
@@ -177,6 +248,8 @@ class PostgresWriter:
                 await self._attempt(writes, batch, careful, everything)
                 return
             except asyncpg.DivisionByZeroError:
+                if await self._is_out():
+                    raise LeaseLost("another hub has taken over from this one; it begins again") from None
                 if everything:
                     raise StoreBroken("the store is not as this hub left it: the hub stops rather than guess") from None
                 careful = everything = True
@@ -208,8 +281,12 @@ class PostgresWriter:
                     await self._one_by_one(writes)
                     return
 
+    async def _is_out(self) -> bool:
+        query = "SELECT count(*) FROM node WHERE id = $1"
+        return not await self._surely(lambda: self._connection.fetchval(query, self.node))
+
     def _is_lost(self, error: Exception) -> bool:
-        return isinstance(error, _LOST) and (
+        return isinstance(error, LOST) and (
             self._connection.is_closed() or isinstance(error, OSError | TimeoutError | asyncpg.PostgresError)
         )
 
@@ -229,12 +306,19 @@ class PostgresWriter:
             write.error = None
             for message in write.messages:
                 message.duplicate = message.known = False
-        if not careful:
-            for write in writes:
-                batch.put(write)
-            self._expect_no_repeats(batch, writes)
-            await self._send(batch)
-            return
+        async with self._turn():
+            first = await (self._carefully(writes, batch, everything) if careful else self._at_once(writes, batch))
+        if first is not None:
+            self._kept(batch, *first)
+
+    async def _at_once(self, writes: Sequence[Write], batch: Batch) -> tuple[int, int]:
+        for write in writes:
+            batch.put(write)
+        self._expect_no_repeats(batch, writes)
+        return await self._run(batch)
+
+    async def _carefully(self, writes: Sequence[Write], batch: Batch, everything: bool) -> tuple[int, int] | None:
+        """Looks first; None when nothing was left to write."""
         passed = await _Look(self._connection, batch, everything).at(writes)
         for write in passed:
             batch.put(write)
@@ -243,11 +327,10 @@ class PostgresWriter:
         given_up = batch.rows.pop("given_up", None)
         alone = passed[0] if passed and passed[0].alone else None
         if given_up or alone:
-            await self._send_in_steps(batch, given_up or [], alone)
-        elif batch.rows:
-            await self._send(batch)
+            return await self._in_steps(batch, given_up or [], alone)
+        return await self._run(batch) if batch.rows else None
 
-    async def _send_in_steps(self, batch: Batch, given_up: list[tuple[Any, ...]], alone: Write | None) -> None:
+    async def _in_steps(self, batch: Batch, given_up: list[tuple[Any, ...]], alone: Write | None) -> tuple[int, int]:
         """Keys that only one record may have are given up before another one takes them; rare changes come last."""
         async with self._connection.transaction():
             if given_up:
@@ -256,7 +339,7 @@ class PostgresWriter:
             batch.numbered(*first)
             if alone is not None:
                 await self._change_rarely(alone)
-        self._kept(batch, *first)
+            return first
 
     async def _change_rarely(self, write: Write) -> None:
         if write.rare is not None:
@@ -273,9 +356,6 @@ class PostgresWriter:
                     batch.add("unseen_yet", (message.seen_key, message.forget_before))
             if len(batch.rows["seen"]) != len({(row[1]) for row in batch.rows["seen"]}):
                 raise asyncpg.DivisionByZeroError("the same message twice in one group")
-
-    async def _send(self, batch: Batch) -> None:
-        self._kept(batch, *await self._run(batch))
 
     async def _run(self, batch: Batch) -> tuple[int, int]:
         """The first seq and the first id of a work of this group."""
@@ -302,7 +382,7 @@ class PostgresWriter:
             )
         )
         if row is None:
-            raise StoreBroken("another hub has taken over from this one")
+            raise LeaseLost("another hub has taken over from this one; it begins again")
         if row["number"] == self._number:
             return False
         self._kept(batch, row["first_seq"], row["first_work"])
@@ -312,8 +392,31 @@ class PostgresWriter:
         while True:
             try:
                 return await act()
-            except _LOST as error:
+            except LOST as error:
                 await self._connect_again(error)
+
+
+NOW = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8"
+"""Microseconds since 1970 by the clock of the database, which all hubs share."""
+_REGISTER = f"INSERT INTO node VALUES ($1, $2, {NOW} + ($3::float8 * 1000000)::int8, 0, $4, 0, 0, 0)"
+BURY = f"""DELETE FROM node WHERE id <> $1 AND until < {NOW}
+    AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => $2)"""
+"""Who gave no sign of life is out, and cannot commit any more; after a start of the server everybody has time to come back."""
+
+
+def _number_of(node: str) -> int:
+    """The advisory lock each hub holds as long as its session lives."""
+    return int.from_bytes(bytes.fromhex(node), "big", signed=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 _GIVE_UP = """DELETE FROM record_key USING unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS u(kind, id, name, value)

@@ -20,6 +20,8 @@ from hub.store.schema import HEAD
 
 MIGRATING = 0x636C696E
 """Number of the advisory lock under which one hub at a time looks at the schema ("clin")."""
+FILES_MARK = "of-store"
+"""File that says which store a folder of large bodies belongs to."""
 _SLOTS = 16
 """Hubs of one clinic folder on one machine."""
 
@@ -132,7 +134,7 @@ async def _check_key(connection: asyncpg.Connection[Any], seal: Sealer) -> None:
 
 async def _check_files(connection: asyncpg.Connection[Any], files: Path) -> None:
     """Bodies over 256 KB are files, which all hubs of a database must see: the folder and the database know each other."""
-    mark = files / "of-store"
+    mark = files / FILES_MARK
     known = await connection.fetchval("SELECT value FROM info WHERE name = 'files'")
     if known is None:
         known = os.urandom(16).hex()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -37,6 +37,7 @@ from hub.store.schema import (
     attempt,
     audit,
     counter,
+    data_key,
     due,
     job,
     message,
@@ -98,9 +99,11 @@ class Reader(ABC):
 
     # Open work.
 
-    async def open_work(self, target: str, after: int, limit: int) -> list[OpenWork]:
-        """The next open works of a target, in order."""
+    async def open_work(self, target: str, after: int, limit: int, partitions: Collection[int] | None = None) -> list[OpenWork]:
+        """The next open works of a target, in order: of some partitions and what has several lanes (merges), or all."""
         query = _open_work().where(work.c.target == target, work.c.id > after).order_by(work.c.id).limit(limit)
+        if partitions is not None:
+            query = query.where(or_(work.c.partition.in_(partitions), work.c.also.is_not(None)))
         return [_as_open_work(row) for row in await self.rows(query)]
 
     async def open_work_of_lane(self, target: str, lane: str, after: int, limit: int) -> list[OpenWork]:
@@ -112,6 +115,36 @@ class Reader(ABC):
         own, shared = query.where(work.c.lane == lane), query.where(work.c.id.in_(further))
         found = {row.id: _as_open_work(row) for half in (own, shared) for row in await self.rows(half)}
         return [found[id] for id in sorted(found)][:limit]
+
+    async def newer_work(self, after: int, limit: int, partitions: Collection[int]) -> tuple[list[tuple[str, OpenWork]], int]:
+        """What was made since then, with its target, and up to which id that is all."""
+        wanted = or_(work.c.partition.in_(partitions), work.c.also.is_not(None))
+        query = _open_work().add_columns(work.c.target).where(work.c.id > after, wanted).order_by(work.c.id).limit(limit)
+
+        def look(connection: Connection) -> tuple[list[tuple[str, OpenWork]], int]:
+            top = connection.execute(select(func.max(work.c.id))).scalar() or 0
+            rows = connection.execute(query.where(work.c.id <= top)).all()
+            return [(row.target, _as_open_work(row)) for row in rows], rows[-1].id if len(rows) >= limit else max(top, after)
+
+        return await self.run(look)
+
+    async def is_open(self, id: int) -> bool:
+        return await self.first(select(work.c.id).where(work.c.id == id, text(OPEN))) is not None
+
+    async def is_open_before(self, target: str, lanes: Collection[str], id: int) -> bool:
+        """True while something in one of these lanes comes before a work."""
+        earlier = select(work.c.id).where(text(OPEN), work.c.target == target, work.c.id < id)
+        shared = select(work_lane.c.work).where(
+            work_lane.c.target == target, work_lane.c.lane.in_(lanes), work_lane.c.work < id
+        )
+        for query in (earlier.where(work.c.lane.in_(lanes)), earlier.where(work.c.id.in_(shared))):
+            if await self.first(query.limit(1)) is not None:
+                return True
+        return False
+
+    async def data_keys(self) -> dict[int, bytes]:
+        """All data keys, wrapped."""
+        return {row.number: row.wrapped for row in await self.rows(select(data_key))}
 
     async def open_targets(self) -> list[tuple[str, str, str, int]]:
         """Target, step, configuration and count of open and parked work: what a start has to find a home for."""
