@@ -11,7 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 DEFAULT_STORE = "sqlite:///var/hub.db"
 POSTGRES = "postgresql://"
 LONGEST_SOCKET_PATH = 100
-"""Characters of a Unix socket's path that all systems take."""
+"""Bytes of a Unix socket's path that all systems take."""
+_SHORT_FOLDER = "/tmp"  # noqa: S108 - the socket is for its owner alone
+"""For sockets, where the folder for temporary files has a long path as well."""
 
 
 def is_postgres(url: str) -> bool:
@@ -40,8 +42,14 @@ def store_file(url: str, folder: Path) -> Path:
 def control_socket(store: Path) -> Path:
     """Beside the store, unless that path is too long for a socket."""
     beside = store.with_name(store.name + ".sock")
-    if len(str(beside)) <= LONGEST_SOCKET_PATH:
+    if _fits(beside):
         return beside
     digest = hashlib.blake2b(str(beside.resolve()).encode(), digest_size=8).hexdigest()
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    return Path(tempfile.gettempdir()) / f"clinic-hub-{user}-{digest}.sock"
+    name = f"clinic-hub-{user}-{digest}.sock"
+    path = Path(tempfile.gettempdir(), name)
+    return path if _fits(path) else Path(_SHORT_FOLDER, name)
+
+
+def _fits(path: Path) -> bool:
+    return len(os.fsencode(path)) <= LONGEST_SOCKET_PATH

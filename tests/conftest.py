@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from tests.postgres import Server, execute, running_server
 from tests.support import SAMPLES
@@ -48,6 +49,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_sep("-", f"{len(left)} tests run in `make test-long` only")
         for name in sorted(left):
             terminalreporter.write_line(name)
+
+
+@pytest.fixture(autouse=True)
+def _logging_begins_anew() -> None:
+    """A hub that read its clinic file again, or a demo, has set up logging for the whole process."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture

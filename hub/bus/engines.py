@@ -26,7 +26,7 @@ from hub.store.sqlite import SqliteWriter, checkpoint, connect
 log = structlog.get_logger(__name__)
 
 LARGEST_GROUP = 512
-"""Writes after which a commit takes no more."""
+"""Writes in one commit."""
 MOST_WAITING = 4 * LARGEST_GROUP
 """Writes that wait for a database that is away; what comes then is not taken."""
 LONGEST_LOG = 4000
@@ -77,6 +77,8 @@ class ThreadEngine:
         self._gathered: list[Entry] = []
         """What came in this turn of the event loop: it goes to the thread at once, for every hand-over costs both a wait."""
         self._queue: queue.SimpleQueue[list[Entry] | None] = queue.SimpleQueue()
+        self._left: list[Entry] = []
+        """What came to the thread and is for its next group."""
         self._put = self._taken = 0
         self._loop = asyncio.get_running_loop()
         self._stopping = threading.Event()
@@ -134,18 +136,17 @@ class ThreadEngine:
                 return
 
     def _next_group(self) -> tuple[list[Entry], bool]:
-        entries = self._queue.get()
-        group: list[Entry] = []
-        while entries is not None:
-            group += entries
-            self._taken += len(entries)
-            if len(group) >= LARGEST_GROUP:
-                return group, True
+        going_on = True
+        while going_on and len(self._left) < LARGEST_GROUP:
             try:
-                entries = self._queue.get_nowait()
+                entries = self._queue.get(block=not self._left)
             except queue.Empty:
-                return group, True
-        return group, False
+                break
+            going_on = entries is not None
+            self._left += entries or ()
+        group, self._left = self._left[:LARGEST_GROUP], self._left[LARGEST_GROUP:]
+        self._taken += len(group)
+        return group, going_on
 
     def _commit(self, group: list[Entry]) -> None:
         began, rows = time.monotonic(), self.writer.rows
@@ -168,11 +169,13 @@ class ThreadEngine:
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def _refuse_the_rest(self) -> None:
+        rest, self._left = self._left, []
         with contextlib.suppress(queue.Empty):
             while True:
-                if (entries := self._queue.get_nowait()) is not None:
-                    self._taken += len(entries)
-                    self._tell(self._failed, entries, self._broken)
+                rest += self._queue.get_nowait() or ()
+        self._taken += len(rest)
+        if rest:
+            self._tell(self._failed, rest, self._broken)
 
     # The thread of checkpoints.
 

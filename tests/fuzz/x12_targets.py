@@ -1,6 +1,6 @@
 """What the fuzzer feeds of X12: reader, check, benefit model and acknowledgements, each with what must hold for any bytes.
 
-    python -m tests.fuzz.x12_targets reader FOLDER SECONDS
+    python -m tests.fuzz.x12_targets reader FOLDER -max_total_time=60
 
 Run by test_fuzz_x12.py in a process of its own: libFuzzer ends the process it is in.
 """
@@ -95,8 +95,8 @@ def watched(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
 
 
 def main() -> None:
-    name, folder, seconds = sys.argv[1:4]
-    options = [f"-max_total_time={seconds}", "-max_len=4096", "-rss_limit_mb=600", "-timeout=20", f"-artifact_prefix={folder}/"]
+    name, folder, *limits = sys.argv[1:]
+    options = [*limits, "-max_len=4096", "-rss_limit_mb=600", "-timeout=20", f"-artifact_prefix={folder}/"]
     atheris.Setup([sys.argv[0], *options, folder], watched(TARGETS[name]))
     atheris.Fuzz()
 

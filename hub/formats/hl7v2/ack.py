@@ -53,7 +53,7 @@ def acknowledge(request: Hl7, code: str, fault: Fault | None = None, *, now: dat
     about = (*msh[1:6], msh[8], msh[10], msh[11], msh[17])
     make = _around if len(request.text_of(0)) <= _REMEMBERED_SIZE else _around.__wrapped__
     start, middle, end, version = make(separators, request.encoding, about)
-    text = f"{start}{_timestamp(now)}{middle}{new_id()}{end}{code}{separators.field}{_first_line(msh[9])}"
+    text = f"{start}{_timestamp(now)}{middle}{new_id()}{end}{code}{separators.field}{_echo(msh[9], separators)}"
     if fault is not None:
         if fault.text and not _at_least(version, "2.7"):
             text += separators.field + escape(fault.text, separators)
@@ -71,8 +71,8 @@ _REMEMBERED_SIZE = 1000
 def _around(separators: Separators, encoding: str, about: tuple[str, ...]) -> tuple[str, str, str, str]:
     """What stands before, between and behind time and control id of an acknowledgement, up to MSA-1; and the version."""
     f, c = separators.field, separators.component
-    application, facility, to_application, to_facility = (_first_line(field) for field in about[1:5])
-    type, processing_id, written_version, charset = (_first_line(field) for field in about[5:])
+    application, facility, to_application, to_facility = (_echo(field, separators) for field in about[1:5])
+    type, processing_id, written_version, charset = (_echo(field, separators) for field in about[5:])
     version = (_part(written_version, 1, separators, encoding) or "2.3").strip()
     trigger = escape(_part(type, 2, separators, encoding), separators)
     kind = "ACK" if not trigger else f"ACK{c}{trigger}" + (f"{c}ACK" if _at_least(version, "2.5") else "")
@@ -93,6 +93,15 @@ def _part(field: str, number: int, separators: Separators, encoding: str) -> str
 def _first_line(field: str) -> str:
     """A field without what was broken onto further lines: echoed, that would break the acknowledgement over lines too."""
     return LINE_END.split(field, maxsplit=1)[0] if "\r" in field or "\n" in field else field
+
+
+def _echo(field: str, separators: Separators) -> str:
+    """A field as it may stand in the acknowledgement: frame bytes of MLLP, which no payload may hold, as escape sequences."""
+    field = _first_line(field)
+    if "\x0b" in field or "\x1c" in field:
+        e = separators.escape
+        field = field.replace("\x0b", e and f"{e}X0B{e}").replace("\x1c", e and f"{e}X1C{e}")
+    return field
 
 
 def _timestamp(now: datetime | None) -> str:

@@ -118,8 +118,9 @@ def _verdict(group: Group) -> list[Line]:
     else:
         result = "E" if errors or any(lines[-1][1] == "E" for lines in verdicts) else "A"
     header = group.header
+    kind = clean(header[1], 2)
     return [
-        ["AK1", clean(header[1], 2) or "HB", _number(header[6]), clean(group.version, 12)],
+        ["AK1", kind if len(kind) == 2 else "HB", _number(header[6]), clean(group.version, 12)],
         *(line for lines in verdicts for line in lines),
         ["AK9", result, str(group.count), str(len(verdicts)), str(accepted), *errors[:5]],
     ]

@@ -139,6 +139,18 @@ def test_a_path_that_is_too_long_for_a_socket_gets_another_place(tmp_path: Path)
     assert path == control_socket(deep)
     assert path != control_socket(tmp_path / ("y" * 120) / "hub.db")
     deep.parent.mkdir()
+    _bind(path)
+
+
+def test_nor_may_the_folder_for_temporary_files_be_too_deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("é" * 45)
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    path = control_socket(deep / "hub.db")
+    assert len(os.fsencode(path)) <= LONGEST_SOCKET_PATH
+    _bind(path)
+
+
+def _bind(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
     path.unlink()

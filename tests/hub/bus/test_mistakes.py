@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hub.bus.lanes import Item
+from hub.bus.signals import TargetSignals
 from hub.bus.target import Target
 from tests.hub.bus.probe import World, adt, in_turn, one, rows, states
 from tests.support import clinic_folder, running_hub, until
@@ -38,7 +39,7 @@ async def test_work_that_fails_in_a_way_nobody_thought_of_is_held_and_seen(world
         await in_turn(hub, [adt("M1", "1"), adt("M2", "1"), adt("M3", "2")])
         await until(lambda: states(store, "to:pms") == ["waiting"] * 3)
         ids = [id for (id,) in rows(store, "SELECT id FROM work WHERE target = 'to:pms' ORDER BY id")]
-        target = Clumsy("to:pms", hub.core.journal, hub.core.reader, 8)
+        target = Clumsy("to:pms", hub.core.journal, hub.core.reader, 8, signals=TargetSignals())
         target.trap, target.done = ids[0], []
         target.start(ids[-1])
         await until(lambda: states(store, "to:pms") == ["held", "waiting", "waiting"])

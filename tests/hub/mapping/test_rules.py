@@ -221,6 +221,8 @@ TRANSFORMS: dict[str, tuple[str, str, Any]] = {
     "datetime with an hour": ("datetime", "2026113014", datetime(2026, 11, 30, 14, tzinfo=CHICAGO)),
     "datetime in ISO": ("datetime", "2026-11-30T14:30", datetime(2026, 11, 30, 14, 30, tzinfo=CHICAGO)),
     "digits": ("digits", "(512) 555-0100", "5125550100"),
+    "document": ("document", "^AP^PDF^Base64^JVBERi0xLjQ=", b"%PDF-1.4"),
+    "document of text": ("document text", "no finding", b"no finding"),
     "drop_if": ("drop_if NONE N/A", "n/a", None),
     "drop_if another": ("drop_if NONE", "some", "some"),
     "is": ("is Y yes", "y", True),
@@ -230,6 +232,8 @@ TRANSFORMS: dict[str, tuple[str, str, Any]] = {
     "keep_if not": ("keep_if A B", "c", None),
     "keep_if in quotes": ("keep_if 'no show'", "NO SHOW", "NO SHOW"),
     "lower": ("lower", "ÄB", "äb"),
+    "media_type": ("document | media_type", "^AP^PDF^Base64^JVBERi0xLjQ=", "application/pdf"),
+    "media_type of text": ("document text | media_type", "no finding", "text/plain"),
     "upper": ("upper", "äb", "ÄB"),
     "number": ("number", "007", 7),
     "number with a sign": ("number", " -7 ", -7),
@@ -342,5 +346,6 @@ def test_the_earliest_is_found_by_time_and_not_by_how_it_is_written(path: str, d
 def test_every_transform_says_what_it_does_and_is_tried_here() -> None:
     known = catalogue().transforms
     assert all(transform.summary for transform in known.values())
-    tried = {rule.split()[0] for rule, _, _ in TRANSFORMS.values()} | {"plus", "plus_minutes", "earliest"}
+    parts = [part for rule, _, _ in TRANSFORMS.values() for part in rule.split("|")]
+    tried = {part.split()[0] for part in parts} | {"plus", "plus_minutes", "earliest"}
     assert tried == set(known)

@@ -73,6 +73,13 @@ def test_the_control_id_comes_back_byte_for_byte(control_id: str) -> None:
     assert lines(acknowledge(request(head=MSH.replace("|42|", f"|{control_id}|")), "AA"))[1][2] == control_id
 
 
+@pytest.mark.parametrize("control_id", ["42\x1c", "4\x0b2", "\x1c\x1c4\x1c2\x0b"])
+def test_a_control_id_with_the_bytes_of_a_frame_comes_back_without_ending_the_answers_frame(control_id: str) -> None:
+    answer = acknowledge(request(head=MSH.replace("|42|", f"|{control_id}|").replace("RIVER", "RIV\x1cER")), "AA")
+    assert not {0x0B, 0x1C} & set(answer)
+    assert read_acknowledgement(answer).control_id == control_id
+
+
 @pytest.mark.parametrize(
     ("version", "type"),
     [

@@ -56,6 +56,12 @@ def test_a_good_answer_is_accepted_and_the_way_back_is_the_senders() -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", [b"H" + b"\0" * 9 + b"B", b"B", b"", b"H B"])
+def test_a_group_of_a_kind_that_is_none_is_answered_in_order(kind: bytes) -> None:
+    found = lines(GOOD.replace(b"GS*HB*", b"GS*" + kind + b"*"))
+    assert found[3] == "AK1*HB*7*005010X279A1"
+
+
 @pytest.mark.parametrize(
     ("segments", "expected"),
     [
