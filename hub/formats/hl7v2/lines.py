@@ -184,4 +184,6 @@ def _bytes_of(segments: list[tuple[str, str]], body: bytes) -> list[bytes | None
     """The bytes of every segment: charsets have no way of their own with line ends, so lines are found in bytes."""
     lines = _LINE.finditer(body)
     counts = (len(LINE_END.findall(text + end)) + (not end) for text, end in segments)
-    return [b"".join(line[0] for line in islice(lines, count)) for count in counts]
+    found = [b"".join(line[0] for line in islice(lines, count)) for count in counts]
+    found[-1] += b"".join(line[0] for line in lines)  # a line without an end that is part of the last line end: blanks
+    return [*found]

@@ -212,3 +212,9 @@ any_value = st.one_of(st.binary(max_size=40), st.lists(st.sampled_from(pieces)).
 def test_any_bytes_under_any_charset_leave_as_they_came(declared: str, value: bytes, setting: str | None) -> None:
     raw = with_charset(declared.encode(), b"PID|1||42||" + value)
     assert bytes(Hl7(raw, setting)) == raw
+
+
+def test_blanks_behind_the_last_line_keep_their_bytes_in_a_charset_with_states() -> None:
+    """Found by fuzzing: an escape that Python would not write again, and blanks without a line end at the end."""
+    raw = with_charset(b"ISO IR87", b"PID|1||42||\x1b$B;3ED\x1b(B^\x1b(B\x1b(B") + b"\x00 "
+    assert bytes(Hl7(raw)) == raw
