@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,16 +46,20 @@ class Leases:
     def __init__(self, url: str, node: str, seconds: float) -> None:
         self._url, self._node, self._seconds = url, node, seconds
         self._connection: asyncpg.Connection[Any] | None = None
+        self._busy = asyncio.Lock()
         self.deadline = 0.0
         """By the monotonic clock: later than this nothing is sent."""
         self.on_call: Callable[[str], None] = lambda _: None
         """Another hub says that there is something to look at: `members` or `work`."""
 
-    async def _at(self) -> asyncpg.Connection[Any]:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._url)
-            await self._connection.add_listener(CHANNEL, self._heard)
-        return self._connection
+    @contextlib.asynccontextmanager
+    async def _at(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+        """The connection, for one at a time: it takes one statement after the other, and two would each open a new one."""
+        async with self._busy:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await connect(self._url)
+                await self._connection.add_listener(CHANNEL, self._heard)
+            yield self._connection
 
     def _heard(self, connection: Any, pid: int, _channel: str, about: object) -> None:
         if pid != connection.get_server_pid():
@@ -69,15 +73,14 @@ class Leases:
 
     async def share(self) -> None:
         """From now on this hub takes partitions."""
-        run = await self._at()
-        await run.execute("INSERT INTO lease SELECT generate_series(0, $1 - 1) ON CONFLICT DO NOTHING", PARTITIONS)
-        await run.execute("UPDATE node SET shares = 1 WHERE id = $1", self._node)
+        async with self._at() as run:
+            await run.execute("INSERT INTO lease SELECT generate_series(0, $1 - 1) ON CONFLICT DO NOTHING", PARTITIONS)
+            await run.execute("UPDATE node SET shares = 1 WHERE id = $1", self._node)
 
     async def sign(self) -> Members:
         """A sign of life; raises LeaseLost when it comes too late."""
         began = time.monotonic()
-        run = await self._at()
-        async with asyncio.timeout(self._seconds):
+        async with self._at() as run, asyncio.timeout(self._seconds):
             until = f"UPDATE node SET until = {NOW} + $2 WHERE id = $1 RETURNING 1"
             if await run.fetchval(until, self._node, int(self._seconds * 1_000_000)) is None:
                 raise LeaseLost("another hub has taken over from this one; it begins again")
@@ -97,25 +100,27 @@ class Leases:
 
     async def bury(self) -> None:
         """Strikes out who gave no sign of life; they cannot commit any more."""
-        run = await self._at()
-        async with run.transaction():
+        async with self._at() as run, run.transaction():
             await run.execute(f"SELECT pg_advisory_xact_lock({TURN})")
             await run.execute(BURY, self._node, self._seconds)
 
     async def claim(self, most: int) -> set[int]:
         """Takes up to so many partitions that are nobody's; returns all it has."""
-        run = await self._at()
-        if most > 0:
-            await run.execute(_CLAIM, self._node, most)
-        return {row["partition"] for row in await run.fetch("SELECT partition FROM lease WHERE node = $1", self._node)}
+        async with self._at() as run:
+            if most > 0:
+                await run.execute(_CLAIM, self._node, most)
+            return {row["partition"] for row in await run.fetch("SELECT partition FROM lease WHERE node = $1", self._node)}
 
     async def give_up(self, partitions: Collection[int]) -> None:
-        run = await self._at()
-        await run.execute("UPDATE lease SET node = NULL WHERE node = $1 AND partition = ANY($2)", self._node, list(partitions))
+        async with self._at() as run:
+            await run.execute(
+                "UPDATE lease SET node = NULL WHERE node = $1 AND partition = ANY($2)", self._node, list(partitions)
+            )
 
     async def call(self, about: str) -> None:
         """Wakes the others."""
-        await (await self._at()).execute(f"NOTIFY {CHANNEL}, '{about}'")
+        async with self._at() as run:
+            await run.execute(f"NOTIFY {CHANNEL}, '{about}'")
 
 
 _CLAIM = """UPDATE lease SET node = $1 WHERE partition IN (

@@ -131,8 +131,12 @@ class PostgresWriter:
         promises.
         """
         await self._connect()
-        await self._join()
-        self.work = await self._connection.fetchval("SELECT coalesce(max(id), 0) FROM work")
+        try:
+            await self._join()
+            self.work = await self._connection.fetchval("SELECT coalesce(max(id), 0) FROM work")
+        except BaseException:
+            self._connection.terminate()
+            raise
 
     async def _join(self) -> None:
         run = self._connection

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from hub.errors import StoreError
 from hub.store.postgres import connect
 from hub.store.reader import Reader
 
@@ -30,8 +31,11 @@ class PostgresReader(Reader):
             pool_size=connections,
             max_overflow=0,
         )
+        self._closed = False
 
     async def close(self) -> None:
+        """What is being read is read to its end."""
+        self._closed = True
         await self._engine.dispose()
 
     async def run(self, query: Callable[[Connection], T]) -> T:
@@ -44,5 +48,11 @@ class PostgresReader(Reader):
             return await self._run(query)
 
     async def _run(self, query: Callable[[Connection], T]) -> T:
+        if self._closed:  # the engine would begin a new pool, which nobody closes
+            raise StoreError("the hub has stopped; nothing more is read", code="STO-012")
         async with self._engine.connect() as connection:
-            return await connection.run_sync(query)
+            try:
+                return await connection.run_sync(query)
+            finally:
+                if self._closed:  # its pool is gone and closes nothing any more
+                    await connection.invalidate()

@@ -11,13 +11,16 @@ import asyncpg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import text
 
 from hub.bus.journal import Journal
 from hub.errors import StoreBroken, StoreError, StoreFull
 from hub.security.seal import Seal, new_key
 from hub.store.batch import PARTS, fitting, statement
+from hub.store.leases import Leases
 from hub.store.opening import AnyStore, open_any_store
 from hub.store.postgres import PLANS, connect
+from hub.store.postgres_reader import PostgresReader
 from hub.store.reader import MessageFilter
 from hub.store.rows import Answered, AuditRow, DueRow, Mark, NewMessage, NewWork, RecordRow, Removal, Write
 from hub.store.schema import metadata
@@ -253,6 +256,32 @@ async def test_a_store_that_was_changed_behind_its_back_stops_the_hub(url: str, 
             await journal.commit(Write(messages=[message("a")]))
         assert isinstance(journal.broken, StoreBroken)
     assert query(url, "SELECT count(*) FROM message") == [(0,)]
+
+
+# Connections.
+
+
+async def test_what_is_read_while_a_store_closes_leaves_no_connection(url: str) -> None:
+    reader = PostgresReader(url, 2)
+    reading = asyncio.create_task(reader.run(lambda connection: connection.execute(text("SELECT pg_sleep(0.2)")).all()))
+    while not query(url, f"{OURS} AND state = 'active'"):
+        await asyncio.sleep(0.01)
+    await reader.close()
+    assert await reading
+    with pytest.raises(StoreError):
+        await reader.open_targets()
+    await asyncio.sleep(0.1)
+    assert query(url, OURS) == []
+
+
+async def test_leases_that_are_asked_at_the_same_time_have_one_connection(url: str) -> None:
+    leases = Leases(url, "node", 5)
+    await asyncio.gather(*(leases.call("work") for _ in range(5)))
+    assert len(query(url, OURS)) == 1
+    await leases.close()
+
+
+OURS = """SELECT pid FROM pg_stat_activity WHERE application_name = 'clinic-hub' AND datname = current_database()"""
 
 
 # Opening.
