@@ -238,7 +238,7 @@ class Reader:
             raise OSError("the disk could not be read")
         return found
 
-    async def open_work(self, target: str, after: int, limit: int) -> list[OpenWork]:
+    async def open_work(self, target: str, after: int, limit: int, partitions: object = None) -> list[OpenWork]:
         return await self._read(target, after, limit)
 
     async def open_work_of_lane(self, target: str, lane: str, after: int, limit: int) -> list[OpenWork]:
