@@ -216,7 +216,7 @@ async def test_work_no_flow_is_for_is_taken_away_and_keeps_nothing_up(world: Wor
 
 
 async def test_a_full_disk_at_the_moment_work_is_due_loses_nothing(world: World, tmp_path: Path, store: Place) -> None:
-    when = at(0.3)
+    when = at(2.0)
     planning(world, lambda: Due("probe", "k", when, {"id": "k", "text": "x" * 100_000}))
     async with running_hub(clinic_folder(tmp_path, FLOW)) as hub:
         await deliver(hub, adt("M1"))
