@@ -101,8 +101,8 @@ async def test_the_same_key_of_two_jobs_or_two_keys_of_a_job_are_different_work(
 async def test_work_that_was_withdrawn_is_not_done(world: World, tmp_path: Path, store: Place) -> None:
     @world.step
     async def plan(message: Message, context: Context) -> StepResult:
-        context.plan(Due("probe", "kept", at(0.4)))
-        context.plan(Due("probe", "gone", at(0.3))) if b"M1" in message.body else context.withdraw("probe", "gone")
+        context.plan(Due("probe", "kept", at(2.1)))
+        context.plan(Due("probe", "gone", at(2.0))) if b"M1" in message.body else context.withdraw("probe", "gone")
         return None
 
     async with running_hub(clinic_folder(tmp_path, FLOW)) as hub:
