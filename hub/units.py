@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time as clock
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated
 
@@ -74,6 +75,11 @@ TimeOfDay = Annotated[time, BeforeValidator(parse_time_of_day), _written(_TIME_O
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def now_micros() -> int:
+    """This moment, as the store keeps times."""
+    return clock.time_ns() // 1000
 
 
 def to_micros(moment: datetime) -> int:

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from connectors.simulators.bench.measure import free_port as free_port
 from connectors.simulators.ehr import header, message, segment
 from hub.bus.hub import Hub
 from hub.bus.operations import Operations
@@ -201,14 +202,6 @@ def siu(
     sch = segment("SCH", f1=f"P{appointment}", f2=appointment, f8="OFFICE", f11=f"^^^{starts}")
     pid = segment("PID", f1="1", f3=f"{mrn}^^^RIVER^MR", f5=f"{family}^{given}", f7="19800229", f8="F")
     return message(header(f"SIU^{trigger}", control_id), sch, pid)
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -11,15 +11,15 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+
+from hub.console.server import Server
 
 ReplyKind = Literal["271", "999", "TA1", "html"]
 
@@ -259,8 +259,7 @@ class Clearinghouse:
         self.requests = 0
         self._credentials = (client_id, client_secret)
         self._tokens: dict[str, float] = {}
-        self._server: _Server | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._server: Server | None = None
 
     @property
     def url(self) -> str:
@@ -274,16 +273,13 @@ class Clearinghouse:
         routes = [Route("/token", self._token, methods=["POST"]), Route("/x12/270", self._inquiry, methods=["POST"])]
         listening = socket.create_server(("127.0.0.1", self.port))  # here, because uvicorn ends the process when it cannot
         self.port = listening.getsockname()[1]
-        self._server = _Server(uvicorn.Config(Starlette(routes=routes), log_config=None, lifespan="off", access_log=False))
-        self._task = asyncio.create_task(self._server.serve([listening]))
-        while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-            await asyncio.sleep(0.005)
+        self._server = Server(routes)
+        await self._server.open(listening, "clearinghouse")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._server is not None and self._task is not None:
-            self._server.should_exit = True
-            await asyncio.wait([self._task], timeout=3)
+        if self._server is not None:
+            await self._server.close()
 
     async def _token(self, request: Request) -> Response:
         form = dict(part.split("=", 1) for part in (await request.body()).decode().split("&") if "=" in part)
@@ -325,9 +321,3 @@ class _Hangup(Response):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
         await send({"type": "http.response.body", "body": b"ISA", "more_body": True})
         raise ConnectionResetError
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield

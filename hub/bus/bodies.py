@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +17,7 @@ from hub.security.seal import Seal
 from hub.step import Due
 from hub.store.reader import Reader
 from hub.store.rows import DueRow, NewMessage, Note
-from hub.units import from_micros, to_micros
+from hub.units import from_micros, now_micros, to_micros
 
 _PLAIN, _HIDDEN = b"p", b"h"
 CACHE_BYTES = 32 * 1024 * 1024
@@ -110,7 +109,7 @@ class Bodies:
     def note(self, seq: int, what: str, text: str, at: int | None = None, *, plain: bool = True) -> Note:
         """A line of the timeline, sealed; with a mark in front that tells whether everybody may read it."""
         sealed = self._seal.seal((_PLAIN if plain else _HIDDEN) + text.encode(), f"note|{seq}|{what}")
-        return Note(seq, at or time.time_ns() // 1000, what, sealed)
+        return Note(seq, at or now_micros(), what, sealed)
 
     def note_text(self, seq: int, what: str, sealed: bytes) -> tuple[str, bool]:
         """The text, and whether everybody may read it."""

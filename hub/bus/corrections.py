@@ -7,7 +7,6 @@ whose work is open takes its place in the lane, so the order stays; of one whose
 from __future__ import annotations
 
 import binascii
-import time
 from base64 import b64decode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from hub.bus.target import Target
 from hub.errors import MessageUnusable, NotFound, Refused
 from hub.message import Message, new_id
 from hub.store.rows import OPEN_STATES, Answered, AuditRow, Mark, NewMessage, NewWork, Rare, Replaced, Write
+from hub.units import now_micros
 
 if TYPE_CHECKING:
     from hub.bus.hub import Hub
@@ -122,7 +122,7 @@ class Corrections:
     async def _row(self, row: Any, message: Message, works: Sequence[Any]) -> tuple[NewMessage, _Edit]:
         keys = self._core.filing.keys(message, message.headers)
         message = replace(message, type=keys.type)
-        at = time.time_ns() // 1000
+        at = now_micros()
         new = await self._core.bodies.row(
             message, connection=row.connection, direction=row.direction, at=at, control_id=keys.control_id
         )
@@ -218,7 +218,7 @@ def _as_new(work: Any) -> NewWork:
 
 def _end(write: Write, works: Sequence[Any], reason: str, *, answer: bool = True) -> None:
     """Ends works as skipped; a flow that asked hears of it, unless the question is put again."""
-    at = time.time_ns() // 1000
+    at = now_micros()
     for work in works:
         write.marks.append(Mark(work.id, "skipped", at, work.attempts, reason=reason))
         if work.origin is not None and answer:

@@ -7,7 +7,6 @@ takes it plans the one after it.  hub/settings/schedule.py has the rules of the 
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +21,7 @@ from hub.settings.model import FlowSettings
 from hub.settings.schedule import Schedule
 from hub.step import Due
 from hub.store.rows import DueRow, NewMessage, NewWork, Write
-from hub.units import from_micros, iso, to_micros
+from hub.units import from_micros, iso, now_micros, to_micros
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +94,7 @@ class DueWork:
 
     async def _kept(self, message: Message, name: str, flows: list[FlowSettings], lane: str, at: datetime) -> NewMessage:
         """The message of work that is due; without flows it says in the journal that its time was missed."""
-        kept = await self._core.bodies.row(message, connection=name, direction="own", at=time.time_ns() // 1000)
+        kept = await self._core.bodies.row(message, connection=name, direction="own", at=now_micros())
         kept.keep = self._core.keeping.level("", [flow.name for flow in flows])
         kept.works = [NewWork(f"flow:{flow.name}", lane, config=flow.fingerprint) for flow in flows]
         if not flows:

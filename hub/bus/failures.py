@@ -17,6 +17,7 @@ from hub.message import Message, derived_id
 from hub.records import Failure
 from hub.store.reader import state_of
 from hub.store.rows import OPEN_STATES, NewMessage, NewWork
+from hub.units import now_micros
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +98,7 @@ class Follower:
         wanted = self._core.router.wanted(f"failed {flow}", told, "")
         if not wanted:
             return []
-        row = await self._core.bodies.row(told, connection=flow, direction="own", at=time.time_ns() // 1000)
+        row = await self._core.bodies.row(told, connection=flow, direction="own", at=now_micros())
         row.keep = self._core.keeping.level("", [w.name for w in wanted])
         row.works = [NewWork(f"flow:{w.name}", item.lanes[0], item.lanes[1:], config=w.fingerprint) for w in wanted]
         for known in await self._core.reader.keys_of([item.seq]):

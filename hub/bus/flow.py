@@ -24,7 +24,7 @@ from hub.message import Message
 from hub.settings.model import FlowSettings
 from hub.step import AnyStep, Outgoing, StepResult
 from hub.store.rows import Attempt, Mark, NewMessage, NewWork, Write
-from hub.units import to_micros
+from hub.units import now_micros, to_micros
 
 log = structlog.get_logger(__name__)
 
@@ -156,7 +156,7 @@ class FlowTarget(Target):
                 await self._quarantine(item, context.step, problem_of(error), message)
                 return
             self._done(item)
-            self.signals.finished(time.monotonic() - began, item.since, time.time_ns() // 1000)
+            self.signals.finished(time.monotonic() - began, item.since, now_micros())
             return
         crowded = MessageUnusable("other messages changed the same records again and again", code="MSG-004")
         await self._quarantine(item, "", crowded, message)

@@ -33,7 +33,7 @@ from hub.errors import HubError, StoreError
 from hub.settings import Settings
 from hub.store.postgres import PostgresWriter
 from hub.store.rows import Mark, NewWork, Write
-from hub.units import from_micros
+from hub.units import from_micros, now_micros
 
 log = structlog.get_logger(__name__)
 
@@ -239,7 +239,7 @@ class Hub:
             after, marks = 0, []
             while rows := await self.core.reader.open_work(target, after, 1000):
                 after = rows[-1].id
-                now = time.time_ns() // 1000
+                now = now_micros()
                 marks += [
                     Mark(r.id, "held", now, r.attempts, reason=reason) for r in rows if r.step == step and r.state != "held"
                 ]
@@ -266,7 +266,7 @@ class Hub:
             for work in message.works:
                 self._offer(work, message.seq, message.id, message.at)
         for seq, id, work in write.more_work:
-            self._offer(work, seq, id, time.time_ns() // 1000)
+            self._offer(work, seq, id, now_micros())
         for row in write.due:
             if row.payload is not None:
                 self.due.planned(from_micros(row.at))

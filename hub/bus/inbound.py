@@ -16,6 +16,7 @@ from hub.format import Keys
 from hub.message import Message
 from hub.settings.model import ConnectionSettings
 from hub.store.rows import NewMessage, NewWork, Write
+from hub.units import now_micros
 
 Outcomes = Callable[[Sequence[int], float], Awaitable[list[str]]]
 
@@ -138,7 +139,9 @@ class Inbound:
         """Keeps a message that is answered negatively: found again, routed nowhere."""
         self._core.space.check()
         message, keys = self._identify(message)
-        row = await self._core.bodies.row(message, connection=self.name, direction="in", at=_now(), control_id=keys.control_id)
+        row = await self._core.bodies.row(
+            message, connection=self.name, direction="in", at=now_micros(), control_id=keys.control_id
+        )
         row.state, row.reason, row.keep = "refused", reason, self._core.keeping.level(self.name)
         row.keys = self._core.filing.rows(keys)
         self._core.bodies.forget(message.id)
@@ -155,7 +158,7 @@ class Inbound:
 
     async def _row(self, message: Message) -> NewMessage:
         message, keys = self._identify(message)
-        at = _now()
+        at = now_micros()
         row = await self._core.bodies.row(message, connection=self.name, direction="in", at=at, control_id=keys.control_id)
         row.keys = self._core.filing.rows(keys)
         if keys.findings:
@@ -178,7 +181,3 @@ class Inbound:
             NewWork(f"flow:{flow.name}", lanes[0], lanes[1:], message.generation, config=flow.fingerprint)
             for flow in self._core.router.wanted(source, message, keys.control_id)
         ]
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

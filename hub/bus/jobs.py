@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import zlib
 from array import array
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from hub.bus.replay import AT_ONCE, MOST_OPEN, Replay, ReplayParams
 from hub.errors import HubError, NotFound, Refused, StoreFull
 from hub.message import new_id
 from hub.store.rows import AuditRow, JobRow, Rare, Write
-from hub.units import from_micros, iso
+from hub.units import from_micros, iso, now_micros
 
 if TYPE_CHECKING:
     from hub.bus.hub import Hub
@@ -57,7 +56,7 @@ class Job:
 
 
 def new_replay(params: ReplayParams, seqs: Sequence[int], actor: str) -> Job:
-    now = time.time_ns() // 1000
+    now = now_micros()
     row = JobRow(new_id(), "replay", "running", now, now, actor, len(seqs), 0, 0, json.dumps(asdict(params)), packed(seqs))
     return Job(row, seqs)
 
@@ -70,7 +69,7 @@ async def take_step(core: Core, hub: Hub | None, job: Job, audit: Sequence[Audit
         plans = await replay.plan(seqs, pass_over=True)
         looked = job.row.looked + len(seqs)
         state = "running" if looked < job.row.total else "done"
-        now = time.time_ns() // 1000
+        now = now_micros()
         row = replace(job.row, state=state, changed_at=now, looked=looked, done=job.row.done + len(plans))
         write = replay.write(plans)
         write.audit, write.rare = list(audit), Rare(jobs=[row])
@@ -169,7 +168,7 @@ class JobOperations:
             raise NotFound(f"there is no job {id!r}", code="RPL-007")
         if found.state != before:
             raise Refused(f"the job {id} is {found.state}, not {before}", code="RPL-008")
-        row = replace(_row(found), state=after, changed_at=time.time_ns() // 1000, seqs=b"")
+        row = replace(_row(found), state=after, changed_at=now_micros(), seqs=b"")
         await self._core.journal.commit(Write(audit=[audit], rare=Rare(jobs=[row])))
         return line(row)
 

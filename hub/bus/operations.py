@@ -6,7 +6,6 @@ writes an audit row; a look whose audit row cannot be written does not happen.
 
 from __future__ import annotations
 
-import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from hub.errors import Conflict, NotFound, Refused, Unreachable
 from hub.message import Message
 from hub.store.reader import MessageFilter, state_of
 from hub.store.rows import STATES, AuditRow, Write
-from hub.units import from_micros, iso, to_micros
+from hub.units import from_micros, iso, now_micros, to_micros
 
 APPOINTMENT = ("appointment", "placer")
 """Kinds of keys an appointment is looked up under: the EHR's own id, and that of who placed it."""
@@ -372,5 +371,5 @@ def _path_line(work: Any) -> dict[str, Any]:
         "reason": work.reason,
         "answer": work.answer,
         "at": iso(from_micros(work.at)),
-        "next_at": iso(from_micros(work.next_at)) if work.next_at > time.time_ns() // 1000 else None,
+        "next_at": iso(from_micros(work.next_at)) if work.next_at > now_micros() else None,
     }

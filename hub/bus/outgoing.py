@@ -25,6 +25,7 @@ from hub.connector import AnyDestination, DestinationConfig
 from hub.errors import ConnectionDown, DoubtfulSend, HubError, MessageRejected, MessageUnusable, StoreError, Unkept
 from hub.message import Message, derived_id
 from hub.store.rows import Answered, Attempt, Mark, NewMessage, NewWork, Write
+from hub.units import now_micros
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +84,7 @@ class OutgoingTarget(Target):
             if item.doubtful:
                 await self._doubtful(item, message, DoubtfulSend("the hub stopped while this was being sent"))
                 return
-            await self.commit_surely(Write(marks=[Mark(item.id, "working", _now(), item.attempts)]))
+            await self.commit_surely(Write(marks=[Mark(item.id, "working", now_micros(), item.attempts)]))
         if not self.fence():
             await self._not_ours(item)
             return
@@ -117,7 +118,7 @@ class OutgoingTarget(Target):
     async def _not_ours(self, item: Item) -> None:
         """Another hub may have taken over: it is left as it was."""
         if self.destination.repeat == "ask":
-            await self.commit_surely(Write(marks=[Mark(item.id, "waiting", _now(), item.attempts)]))
+            await self.commit_surely(Write(marks=[Mark(item.id, "waiting", now_micros(), item.attempts)]))
         self.lanes.put_back(item)
 
     # The connection.
@@ -131,7 +132,7 @@ class OutgoingTarget(Target):
         self.breaker.failed(time.monotonic(), str(error), error.retry_after, began=began)
         self.last_error = str(error)
         if self.destination.repeat == "ask":
-            await self.commit_surely(Write(marks=[Mark(item.id, "waiting", _now(), item.attempts)]))
+            await self.commit_surely(Write(marks=[Mark(item.id, "waiting", now_micros(), item.attempts)]))
         self.lanes.put_back(item)
         if not was_down:
             log.warning("connection down", connection=self.connection, reason=str(error))
@@ -157,13 +158,13 @@ class OutgoingTarget(Target):
             await self._give_up(item, message, error, "quarantined")
             return
         reached("marked")
-        self.signals.finished(took, item.since, _now())
+        self.signals.finished(took, item.since, now_micros())
         self.lanes.finish(item)
         self._bodies.forget(item.message)
         self._follower.finished(item.seq)
 
     async def _keep_outcome(self, item: Item, message: Message, answer: Message | None) -> None:
-        at = _now()
+        at = now_micros()
         write = Write(marks=[Mark(item.id, "delivered", at, item.attempts + 1, answer=_code_of(answer))])
         if item.origin is not None and answer is not None:
             write.messages.append(await self._answer(item, message, answer, at))
@@ -215,7 +216,9 @@ class OutgoingTarget(Target):
         if policy == "retry" and not error.final and number < self.config.retry.attempts:
             item.attempts = number
             wait = wait_before(number, self.config.retry)
-            mark = Mark(item.id, "waiting", _now(), number, _now() + int(wait * 1_000_000), str(error), error.answer)
+            mark = Mark(
+                item.id, "waiting", now_micros(), number, now_micros() + int(wait * 1_000_000), str(error), error.answer
+            )
             await self.commit_surely(Write(marks=[mark], attempts=[self._attempt(item, error, str(error), number)]))
             self._follower.failed(item, f"connection {self.connection}", error, number, final=False)
             self.signals.retried += 1
@@ -227,7 +230,7 @@ class OutgoingTarget(Target):
 
     async def _hold_rejected(self, item: Item, error: MessageRejected) -> None:
         item.attempts += 1
-        mark = Mark(item.id, "held", _now(), item.attempts, reason=str(error), answer=error.answer)
+        mark = Mark(item.id, "held", now_micros(), item.attempts, reason=str(error), answer=error.answer)
         await self.commit_surely(Write(marks=[mark], attempts=[self._attempt(item, error, str(error), item.attempts)]))
         self._follower.failed(item, f"connection {self.connection}", error, item.attempts)
         self.signals.held += 1
@@ -238,7 +241,7 @@ class OutgoingTarget(Target):
 
     async def _give_up(self, item: Item, message: Message, error: HubError, state: str) -> None:
         """The message ends here; its lane goes on, and a flow that asked hears of it."""
-        at, number = _now(), item.attempts + 1
+        at, number = now_micros(), item.attempts + 1
         answer = error.answer if isinstance(error, MessageRejected) else None
         reason = f"connection {self.connection}: {error}"
         write = Write(
@@ -258,12 +261,8 @@ class OutgoingTarget(Target):
 
     def _attempt(self, item: Item, error: HubError, text: str, number: int) -> Attempt:
         words = error.reply if isinstance(error, MessageRejected) else b""
-        return Attempt(item.id, number, _now(), error.code, text, self._bodies.reply(item.message, words))
+        return Attempt(item.id, number, now_micros(), error.code, text, self._bodies.reply(item.message, words))
 
 
 def _code_of(answer: Message | None) -> str | None:
     return answer.headers.get("answer") if answer is not None else None
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

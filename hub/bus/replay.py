@@ -7,7 +7,6 @@ room for, and fresh work goes before it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hub.bus.core import Core
 from hub.errors import Refused
 from hub.store.rows import Mark, NewWork, Write
+from hub.units import now_micros
 
 if TYPE_CHECKING:
     from hub.bus.hub import Hub
@@ -147,7 +147,7 @@ class Replay:
 
     def write(self, plans: Sequence[Plan]) -> Write:
         """What makes these plans so, for one commit."""
-        now = time.time_ns() // 1000
+        now = now_micros()
         write = Write()
         for plan in plans:
             write.more_work += [(plan.seq, plan.message, work) for work in plan.works]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from hub.connector import Destination, Source
 from hub.errors import HubError, NotFound, Refused
 from hub.settings import Settings
 from hub.store.rows import AuditRow, Rare, RouteRow, Write
+from hub.units import now_micros
 
 if TYPE_CHECKING:
     from hub.bus.hub import Hub
@@ -124,7 +124,7 @@ class Routes:
 
     async def _keep(self, routes: Sequence[str], state: str, audit: AuditRow) -> list[RouteRow]:
         until = await self._core.reader.highest_work()
-        now = time.time_ns() // 1000
+        now = now_micros()
         rows = [RouteRow(route, _sided(route, state), until, now, audit.actor) for route in routes]
         await self._core.journal.commit(Write(audit=[audit], rare=Rare(routes=rows)))
         return rows
@@ -186,7 +186,7 @@ async def note_drained(hub: Hub, target: Target) -> None:
         if row is None or row.state != "draining":
             return
         hub.stopped[target.name] = "paused"
-        done = RouteRow(target.name, "paused", row.until, time.time_ns() // 1000, row.actor)
+        done = RouteRow(target.name, "paused", row.until, now_micros(), row.actor)
         await _commit_if_possible(hub.core, Write(rare=Rare(routes=[done])))
 
 

@@ -20,6 +20,7 @@ from hub.security.seal import SealBroken
 from hub.store.batch import partition_of
 from hub.store.reader import Reader
 from hub.store.rows import Mark, OpenWork, Write
+from hub.units import now_micros
 
 log = structlog.get_logger(__name__)
 
@@ -266,7 +267,7 @@ class Target(ABC):
 
     async def hold(self, item: Item, error: HubError) -> None:
         """The message and its lane wait for a person."""
-        mark = Mark(item.id, "held", time.time_ns() // 1000, item.attempts, reason=str(error))
+        mark = Mark(item.id, "held", now_micros(), item.attempts, reason=str(error))
         await self.commit_surely(Write(marks=[mark]))
         self.signals.held += 1
         self.lanes.hold(item)

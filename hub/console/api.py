@@ -6,7 +6,6 @@ knows, and the audit is told.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import socket
@@ -14,15 +13,14 @@ from dataclasses import asdict
 from typing import Any
 
 import structlog
-import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hub.bus.hub import Hub
 from hub.bus.operations import Operations
-from hub.console.metrics import Server, probe_routes
+from hub.console.metrics import probe_routes
+from hub.console.server import Server
 from hub.errors import Busy, ConfigError, ConnectionDown, HubError, NotFound, Refused, StoreError
 from hub.paths import control_socket
 
@@ -32,7 +30,7 @@ LARGEST_REQUEST = 32 * 1024 * 1024
 """Bytes: an edited message of 20 MiB, in base64."""
 
 
-def build_app(hub: Hub, operations: Operations) -> Starlette:
+def api_routes(hub: Hub, operations: Operations) -> list[Route]:
     async def operate(request: Request) -> Response:
         try:
             params = await _params(request)
@@ -47,11 +45,7 @@ def build_app(hub: Hub, operations: Operations) -> Starlette:
             )
         return JSONResponse({"result": result})
 
-    routes = [
-        *probe_routes(hub),
-        Route("/api/v1/{operation:path}", operate, methods=["POST"]),
-    ]
-    return Starlette(routes=routes)
+    return [*probe_routes(hub), Route("/api/v1/{operation:path}", operate, methods=["POST"])]
 
 
 async def _params(request: Request) -> dict[str, Any]:
@@ -89,9 +83,7 @@ class ControlSocket:
 
     def __init__(self, hub: Hub, operations: Operations) -> None:
         self.path = control_socket(hub.core.store.path)
-        config = uvicorn.Config(build_app(hub, operations), log_config=None, lifespan="off", access_log=False)
-        self._server = Server(config)
-        self._task: asyncio.Task[None] | None = None
+        self._server = Server(api_routes(hub, operations))
         self._socket: socket.socket | None = None
 
     async def open(self) -> None:
@@ -105,12 +97,8 @@ class ControlSocket:
             self._socket.bind(str(self.path))
         finally:
             os.umask(before)
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]), name="control socket")
-        while not self._server.started and not self._task.done():  # noqa: ASYNC110 - uvicorn has no event to wait for
-            await asyncio.sleep(0.005)
+        await self._server.open(self._socket, "control socket")
 
     async def close(self) -> None:
-        self._server.should_exit = True
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=3.0)
+        await self._server.close()
         self.path.unlink(missing_ok=True)

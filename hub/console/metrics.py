@@ -5,8 +5,6 @@ The home of prometheus_client.  Labels are names from the clinic file and codes;
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -14,12 +12,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Literal
 
-import uvicorn
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric as Family
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -28,6 +24,7 @@ from hub.bus.hub import Hub
 from hub.bus.outgoing import OutgoingTarget
 from hub.bus.signals import BOUNDS, Histogram
 from hub.connector import Poller
+from hub.console.server import Server
 from hub.errors import ConnectionDown
 from hub.settings.signals import MetricsSettings
 from hub.store.reader import Backlog
@@ -246,22 +243,12 @@ def probe_routes(hub: Hub) -> list[Route]:
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
 
 
-class Server(uvicorn.Server):
-    """uvicorn without its own idea of signals: the hub decides when to stop."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class MetricsPort:
     """Answers Prometheus on a port of its own, and nothing else."""
 
     def __init__(self, hub: Hub, settings: MetricsSettings) -> None:
         self._settings = settings
-        config = uvicorn.Config(Starlette(routes=probe_routes(hub)), log_config=None, lifespan="off", access_log=False)
-        self._server = Server(config)
-        self._task: asyncio.Task[None] | None = None
+        self._server = Server(probe_routes(hub))
         self.port: int | None = None
         """Where it listens; None when it does not."""
 
@@ -276,11 +263,7 @@ class MetricsPort:
             text = f"metrics: cannot listen on {host}:{port}: {error.strerror}"
             raise ConnectionDown(text, code="NET-010") from None
         self.port = listening.getsockname()[1]
-        self._task = asyncio.create_task(self._server.serve(sockets=[listening]), name="metrics")
-        while not self._server.started and not self._task.done():  # noqa: ASYNC110 - uvicorn has no event to wait for
-            await asyncio.sleep(0.005)
+        await self._server.open(listening, "metrics")
 
     async def close(self) -> None:
-        self._server.should_exit = True
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=3.0)
+        await self._server.close()

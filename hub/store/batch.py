@@ -7,7 +7,6 @@ writes that touch the same row (`fitting` says how many go together).
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from hub.store.rows import NewMessage, NewWork, Write
+from hub.units import now_micros
 
 PARTITIONS = 32
 """Shares of the ordering keys that hubs on one database can have; fixed for the life of a store."""
@@ -246,7 +246,7 @@ class Batch:
         for message in write.messages:
             self._message(message)
         if write.more_work:
-            now = time.time_ns() // 1000
+            now = now_micros()
             for seq, _, work in write.more_work:
                 self._work(work, 0, seq, now)
         for mark in {mark.work: mark for mark in write.marks}.values():

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from hub.store.removal import AUDIT_START, SETTLED, UNDER_WAY
+from hub.store.removal import AUDIT_START, SETTLED, UNDER_WAY, without_families
 from hub.store.rows import Removal
 
 
@@ -51,14 +51,7 @@ async def _messages(connection: asyncpg.Connection[Any], seqs: Sequence[int]) ->
     if not seqs:
         return "0"
     closed = [seq for (seq,) in await connection.fetch(_CLOSED, seqs, list(UNDER_WAY))]
-    made_of: dict[int, list[int]] = {}
-    for seq, child in await connection.fetch(_CHILDREN, closed):
-        made_of.setdefault(seq, []).append(child)
-    going: dict[int, None] = {}
-    for seq in sorted(closed, reverse=True):
-        if all(child in going for child in made_of.get(seq, ())):
-            going[seq] = None
-    found = list(going)
+    found = without_families(closed, await connection.fetch(_CHILDREN, closed))
     works = [id for (id,) in await connection.fetch("SELECT id FROM work WHERE seq = ANY($1::int8[])", found)]
     for table in ("attempt", "work_lane"):
         await connection.execute(f"DELETE FROM {table} WHERE work = ANY($1::int8[])", works)

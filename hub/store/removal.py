@@ -44,6 +44,18 @@ def _bodies(connection: sqlite3.Connection, seqs: Sequence[int]) -> int:
     return connection.execute(query, going).rowcount
 
 
+def without_families(closed: Collection[int], children: Iterable[Any]) -> list[int]:
+    """Messages of which nothing that was made of them stays; `children` are pairs of a message and one that was made of it."""
+    made_of: dict[int, list[int]] = {}
+    for seq, child in children:
+        made_of.setdefault(seq, []).append(child)
+    going: dict[int, None] = {}
+    for seq in sorted(closed, reverse=True):
+        if all(child in going for child in made_of.get(seq, ())):
+            going[seq] = None
+    return list(going)
+
+
 def _messages(connection: sqlite3.Connection, seqs: Sequence[int]) -> int:
     """A message stays while work of it is open, and while another one that was made of it is there."""
     if not seqs:
@@ -51,14 +63,7 @@ def _messages(connection: sqlite3.Connection, seqs: Sequence[int]) -> int:
     under_way = f"SELECT seq FROM work WHERE seq IN ({_marks(seqs)}) AND state IN ({words(UNDER_WAY)})"
     closed = _without(seqs, connection.execute(under_way, seqs))
     children = f"SELECT m.seq, c.seq FROM message m JOIN message c ON c.parent = m.id WHERE m.seq IN ({_marks(closed)})"
-    made_of: dict[int, list[int]] = {}
-    for seq, child in connection.execute(children, closed):
-        made_of.setdefault(seq, []).append(child)
-    going: dict[int, None] = {}
-    for seq in sorted(closed, reverse=True):
-        if all(child in going for child in made_of.get(seq, ())):
-            going[seq] = None
-    found = list(going)
+    found = without_families(closed, connection.execute(children, closed))
     works = [id for (id,) in connection.execute(f"SELECT id FROM work WHERE seq IN ({_marks(found)})", found)]
     _gone(connection, "attempt", "work", works)
     _gone(connection, "work_lane", "work", works)

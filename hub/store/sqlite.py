@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import json
 import sqlite3
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from hub.errors import Conflict, StoreBroken, StoreError, StoreFull, Unkept
 from hub.store.rare import statements
 from hub.store.removal import remove
 from hub.store.rows import AuditRow, DueRow, Mark, NewMessage, NewWork, RecordRow, Write
+from hub.units import now_micros
 
 OLDEST_SQLITE = (3, 35, 0)
 _CHECKPOINT_PAGES = 4000
@@ -100,7 +100,7 @@ class SqliteWriter:
         for message in write.messages:
             self._message(message)
         for seq, _, work in write.more_work:
-            self._work(work, seq, time.time_ns() // 1000)
+            self._work(work, seq, now_micros())
         self._marks(write.marks)
         run = self.connection.execute
         for answered in write.answered:

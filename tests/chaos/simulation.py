@@ -24,6 +24,7 @@ from typing import Any
 
 import structlog
 
+from hub import units
 from hub.bus import failures, flow as flow_module, outgoing, target as target_module
 from hub.bus.failures import Follower
 from hub.bus.flow import FlowTarget
@@ -91,17 +92,17 @@ class Clock:
 @contextlib.contextmanager
 def virtual_time() -> Iterator[tuple[VirtualLoop, Clock]]:
     """A loop, and the modules of the bus on its time."""
-    modules = (target_module, outgoing, flow_module, failures)
-    real = {module: module.time for module in modules}
+    places = [(module, "time") for module in (target_module, outgoing, flow_module, failures)] + [(units, "clock")]
+    real = [getattr(module, name) for module, name in places]
     loop = VirtualLoop()
     clock = Clock(loop)
     try:
-        for module in modules:
-            module.time = clock  # type: ignore[assignment]
+        for module, name in places:
+            setattr(module, name, clock)
         yield loop, clock
     finally:
-        for module, time in real.items():
-            module.time = time
+        for (module, name), time in zip(places, real, strict=True):
+            setattr(module, name, time)
         loop.close()
 
 

@@ -8,11 +8,11 @@ large inputs in linear time and bounded memory (`-rss_limit_mb`).
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable
 
 import atheris
+
+from tests.fuzz.running import feed
 
 with atheris.instrument_imports(include=["hub.formats.hl7v2", "connectors.mllp"]):
     from connectors.mllp.framing import Framer
@@ -135,35 +135,5 @@ def read(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {"framer": framer, "parser": parser, "escapes": escapes, "ack": ack, "read": read}
 
 
-def watched(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
-    """Now and then repeats an input many times over: time that grows faster than the bytes shows."""
-    seen = 0
-
-    def run(data: bytes) -> None:
-        nonlocal seen
-        target(data)
-        seen += 1
-        if seen % 500 == 0 and data:
-            large = data * (LARGE // len(data) + 1)
-            start = time.process_time()
-            target(large)
-            assert time.process_time() - start < LARGE_TIME, "time grows faster than the bytes"
-
-    return run
-
-
-def main() -> None:
-    name, folder, *limits = sys.argv[1:]
-    options = [
-        *limits,
-        "-max_len=2048",
-        "-rss_limit_mb=600",
-        "-timeout=200",
-        f"-artifact_prefix={folder}/",
-    ]
-    atheris.Setup([sys.argv[0], *options, folder], watched(TARGETS[name]))
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    feed(TARGETS, "-max_len=2048", "-timeout=200", large=LARGE, seconds=LARGE_TIME)

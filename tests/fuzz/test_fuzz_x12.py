@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.fuzz.running import MISSING, fuzz
 from tests.hub.formats.messages import HEAD_271, SUBSCRIBER, answer_271, group, interchange, transaction
 from tests.hub.formats.x12.test_claim_status import ANSWER
 from tests.hub.formats.x12.test_inquiry import CHILD, PLAIN, built
 
-ROOT = Path(__file__).parents[2]
 RICH = answer_271(
     "DTP*346*RD8*20260101-20261231", "EB*1**30*HM*GOLD", "EB*B**1^98***27*25****Y*Y*HC:99213", "HSD*VS*35***21*1", "REF*18*P",
     "DTP*292*D8*20260101", "MSG*OFFICE", "III*ZZ*11", "LS*2120", "NM1*PR*2*OTHER*****PI*5", "PER*IC**TE*5550100", "LE*2120",
@@ -33,25 +29,13 @@ SEEDS = [
 ]  # fmt: skip
 TARGETS = {"reader": 2_000, "benefits": 1_000, "replies": 2_000}
 """And how many inputs each gets, of a few seconds."""
-MISSING = importlib.util.find_spec("atheris") is None
-
-
-def fuzz(target: str, folder: Path, *limits: str, within: float = 100) -> None:
-    for number, seed in enumerate(SEEDS):
-        (folder / f"seed{number}").write_bytes(seed)
-    command = [sys.executable, "-m", "tests.fuzz.x12_targets", target, folder, *limits]
-    environment = {**os.environ, "PYTHONHASHSEED": "1"}  # the order of a set is a path of its own
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=within, check=False)
-    found = [path for path in folder.iterdir() if path.name.startswith(("crash-", "timeout-", "oom-"))]
-    what = "".join(f"{path.name}: {path.read_bytes()!r}\n" for path in found)
-    assert done.returncode == 0, f"{what}{done.stdout[-3000:]}{done.stderr[-1500:]}"
-    assert "DONE" in done.stderr, "it ran to its end"
+MODULE = "tests.fuzz.x12_targets"
 
 
 @pytest.mark.skipif(MISSING, reason="atheris has no wheel for this Python, so nothing is fuzzed here")
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_little_fuzzing_finds_nothing(target: str, tmp_path: Path) -> None:
-    fuzz(target, tmp_path, "-seed=1", f"-runs={TARGETS[target]}")
+    fuzz(MODULE, target, tmp_path, SEEDS, "-seed=1", f"-runs={TARGETS[target]}")
 
 
 @pytest.mark.long
@@ -59,4 +43,4 @@ def test_a_little_fuzzing_finds_nothing(target: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(MISSING, reason="atheris has no wheel for this Python, so nothing is fuzzed here")
 @pytest.mark.parametrize("target", TARGETS)
 def test_ten_minutes_of_fuzzing_find_nothing(target: str, tmp_path: Path) -> None:
-    fuzz(target, tmp_path, "-max_total_time=600", within=1700)
+    fuzz(MODULE, target, tmp_path, SEEDS, "-max_total_time=600", within=1700)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import io
 import json
-import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 import atheris
+
+from tests.fuzz.running import feed
 
 with atheris.instrument_imports(include=["hub.formats.x12"]):
     from hub.formats.x12 import envelope, report, tokens
@@ -77,29 +77,5 @@ def replies(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {"reader": reader, "benefits": benefits, "replies": replies}
 
 
-def watched(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
-    """Now and then repeats an input many times over: time that grows faster than the bytes shows."""
-    seen = 0
-
-    def run(data: bytes) -> None:
-        nonlocal seen
-        target(data)
-        seen += 1
-        if seen % 500 == 0 and data:
-            large = data * (LARGE // len(data) + 1)
-            start = time.process_time()
-            target(large)
-            assert time.process_time() - start < LARGE_TIME, "time grows faster than the bytes"
-
-    return run
-
-
-def main() -> None:
-    name, folder, *limits = sys.argv[1:]
-    options = [*limits, "-max_len=4096", "-rss_limit_mb=600", "-timeout=20", f"-artifact_prefix={folder}/"]
-    atheris.Setup([sys.argv[0], *options, folder], watched(TARGETS[name]))
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    feed(TARGETS, "-max_len=4096", "-timeout=20", large=LARGE, seconds=LARGE_TIME)

@@ -17,7 +17,6 @@ import queue
 import sqlite3
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -28,6 +27,7 @@ from hub.message import derived_id, new_id
 from hub.security.seal import Seal
 from hub.store.opening import Store, open_any_store
 from hub.store.postgres import connect
+from hub.units import now_micros
 
 LARGEST_GROUP = 512
 _MESSAGE = """
@@ -192,7 +192,7 @@ class Bare:
         """The rows of a message, its id, its work and its lane."""
         self.seq += 1
         self.work += 1
-        seq, work, at = self.seq, self.work, time.time_ns() // 1000
+        seq, work, at = self.seq, self.work, now_micros()
         head = body[: body.find(b"\r")].split(b"|", 10)
         control_id, type = head[9].decode(), head[8].decode()
         patient = field(body, b"PID", 3)
@@ -254,7 +254,7 @@ class In(Frames):
         fields[5] = b"CHANGED"
         changed = b"|".join(fields) + b"\r" + rest
         rows, _, next_work, lane = self._bare.rows(changed, "out", id)
-        rows["mark"] = [(0, None, time.time_ns() // 1000, work)]
+        rows["mark"] = [(0, None, now_micros(), work)]
         self._bare.writer.put(rows, lambda: self._bare.offer(changed, lane, next_work))
 
 
@@ -275,7 +275,7 @@ class Out(Frames):
         self.send(body)
 
     def frame(self, body: bytes) -> None:
-        lane, mark = self._lane, (1, "AA", time.time_ns() // 1000, self._work)
+        lane, mark = self._lane, (1, "AA", now_micros(), self._work)
         self._bare.writer.put({"mark": [mark]}, lambda: self._bare.finished(lane))
         self._bare.idle.append(self)
         self._bare.pump()
