@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -112,14 +112,33 @@ def build_batch(inquiries: Sequence[tuple[Inquiry, str]], *, control_number: int
 def _require(inquiry: Inquiry, control_number: int) -> None:
     if not 1 <= control_number <= MOST_CONTROL:
         raise MessageUnusable("the interchange control number must have one to nine digits", code=_CODE)
+    _refuse_without(
+        {
+            "the clinic's id as the sender": clean(inquiry.sender, 15),
+            "the clearinghouse's id as the receiver": clean(inquiry.receiver, 15),
+            "the usage, T or P": inquiry.usage in ("T", "P"),
+        }
+        | _needed(inquiry)
+    )
+
+
+def require(inquiry: Inquiry) -> None:
+    """Raises MessageUnusable when a question says too little, whatever it is sent as; every missing thing is named."""
+    _refuse_without(_needed(inquiry))
+
+
+def _refuse_without(things: Mapping[str, object]) -> None:
+    if missing := [words for words, value in things.items() if not value]:
+        raise MessageUnusable(f"a 270 cannot be built without {', '.join(missing)}", code=_CODE)
+
+
+def _needed(inquiry: Inquiry) -> dict[str, object]:
+    """What a payer cannot do without, in words, with what the question has of it."""
     subscriber, dependent = inquiry.subscriber, inquiry.patient
     family, born = clean(subscriber.family, 60), subscriber.birth_date
     ssn = next((clean(value, 50) for kind, value in inquiry.references if kind == "SY"), "")
     types = [clean(code, 3) for code in inquiry.service_types]
-    needed = {
-        "the clinic's id as the sender": clean(inquiry.sender, 15),
-        "the clearinghouse's id as the receiver": clean(inquiry.receiver, 15),
-        "the usage, T or P": inquiry.usage in ("T", "P"),
+    return {
         "the payer's id": clean(inquiry.payer_id, 80),
         "the clinic's NPI": clean(inquiry.provider_npi, 80),
         "the member id, or name and birth date": clean(inquiry.member_id, 80) or (born and (family or ssn)),
@@ -129,8 +148,6 @@ def _require(inquiry: Inquiry, control_number: int) -> None:
         "references a 270 has": all(kind in codes.REF_MEMBER and clean(value, 50) for kind, value in inquiry.references)
         and all(kind in codes.REF_PROVIDER and clean(value, 50) for kind, value in inquiry.provider_references),
     }
-    if missing := [words for words, value in needed.items() if not value]:
-        raise MessageUnusable(f"a 270 cannot be built without {', '.join(missing)}", code=_CODE)
 
 
 def _body(inquiry: Inquiry, trace: str, now: datetime) -> list[Line]:

@@ -43,7 +43,7 @@ def answer(data: bytes, service_types: Sequence[str] = (), service_date: str = "
         if transaction.set == "271" and transaction.readable:
             reply = read_eligibility(transaction)
             findings.add(*check(transaction), *reply.findings)
-            result |= _flat_answer(reply, service_types, service_date)
+            result |= flat_answer(reply, service_types, service_date)
             break
         if transaction.set == "999" and any(verdict.refused for verdict in read_999(transaction)):
             result |= {"set": "999", "failure": "The payer refused the form of our inquiry (999)."}
@@ -54,7 +54,8 @@ def answer(data: bytes, service_types: Sequence[str] = (), service_date: str = "
     return result
 
 
-def _flat_answer(reply: Eligibility, service_types: Sequence[str], service_date: str) -> dict[str, Any]:
+def flat_answer(reply: Eligibility, service_types: Sequence[str], service_date: str) -> dict[str, Any]:
+    """What a reply says about its first patient, flat; however it was sent."""
     rejections = [_rejection(r) for r in reply.rejections]
     found: dict[str, Any] = {"set": "271", "failure": None, "reference": reply.reference, "rejections": rejections}
     if not reply.patients:
@@ -101,16 +102,20 @@ def _transaction(transaction: Transaction, findings: Findings) -> dict[str, Any]
     if transaction.set in ELIGIBILITY:
         reply = read_eligibility(transaction)
         findings.add(*reply.findings)
-        described["rejections"] = [_rejection(r) for r in reply.rejections]
-        if transaction.set == "270":
-            described["inquiries"] = [_inquiry(patient) for patient in reply.patients]
-        else:
-            described["coverages"] = [_coverage(patient) for patient in reply.patients]
+        described |= describe_reply(reply)
     elif transaction.set in CLAIM_STATUS:
         described["claims"] = [claim.as_dict() for claim in read_claims(transaction)]
     elif transaction.set == "999":
         described["acknowledgements"] = [verdict.as_dict() for verdict in read_999(transaction)]
     return described
+
+
+def describe_reply(reply: Eligibility) -> dict[str, Any]:
+    """Everything a 270 or 271 says, however it was sent."""
+    described: dict[str, Any] = {"rejections": [_rejection(r) for r in reply.rejections]}
+    if reply.set == "270":
+        return described | {"inquiries": [_inquiry(patient) for patient in reply.patients]}
+    return described | {"coverages": [_coverage(patient) for patient in reply.patients]}
 
 
 def _people(patient: Patient) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import pytest
 from connectors.simulators.clearinghouse import Member, MemberTable, read_270
 from hub.errors import MessageUnusable
 from hub.formats.x12 import report
-from hub.formats.x12.codec import ANSWER_FIELDS, INQUIRY_FIELDS, X12Format
+from hub.formats.x12.codec import X12Format
+from hub.formats.x12.exchange import ANSWER_FIELDS, INQUIRY_FIELDS
 from hub.message import Message
 from tests.hub.formats.messages import ISA, answer_271, group, interchange, transaction
 from tests.hub.formats.x12.test_inquiry import CHILD, PLAIN, built
