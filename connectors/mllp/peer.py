@@ -22,6 +22,7 @@ from hub.connector import Receipt
 from hub.errors import Busy, HubError, MessageUnusable
 from hub.formats.hl7v2 import read_acknowledgement
 from hub.formats.hl7v2.conformance import Conformance
+from hub.message import LARGE_BODY
 from hub.net.tls import is_pinned
 
 if TYPE_CHECKING:
@@ -258,6 +259,9 @@ class Peer(Stream):
         """Keeps the messages of these frames with one delivery and answers them, in order."""
         received: list[Received] = []
         for frame in group:
+            if len(frame.body) > LARGE_BODY:  # in a thread, so that other connections have their turn meanwhile
+                received += await asyncio.to_thread(list, read(frame, self.listener.rules))
+                continue
             for entry in read(frame, self.listener.rules):
                 received.append(entry)
                 if len(received) % TURN == 0:

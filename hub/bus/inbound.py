@@ -13,12 +13,14 @@ from hub.bus.failpoints import reached
 from hub.bus.sequence import Sequences
 from hub.connector import SourceConfig
 from hub.format import Keys
-from hub.message import Message
+from hub.message import LARGE_BODY, Message
 from hub.settings.model import ConnectionSettings
 from hub.store.rows import NewMessage, NewWork, Write
 from hub.units import now_micros
 
 Outcomes = Callable[[Sequence[int], float], Awaitable[list[str]]]
+TURN = 100
+"""Messages of one delivery that are made ready before others have their turn."""
 
 
 @dataclass(slots=True)
@@ -94,7 +96,11 @@ class Inbound:
             admission.leave(size, count)
 
     async def _keep(self, messages: Sequence[Message], began: float) -> DeliveryReceipt:
-        rows = [await self._row(message) for message in messages]
+        rows: list[NewMessage] = []
+        for message in messages:
+            rows.append(await self._row(message))
+            if len(rows) % TURN == 0:
+                await asyncio.sleep(0)
         reached("received")
         spans = self._spans.receive(self.name, rows) if self._spans is not None else []
         future = self._core.journal.submit(Write(messages=rows))
@@ -157,7 +163,10 @@ class Inbound:
         return replace(message, headers=headers, type=message.type or keys.type), keys
 
     async def _row(self, message: Message) -> NewMessage:
-        message, keys = self._identify(message)
+        if len(message.body) > LARGE_BODY:
+            message, keys = await asyncio.to_thread(self._identify, message)
+        else:
+            message, keys = self._identify(message)
         at = now_micros()
         row = await self._core.bodies.row(message, connection=self.name, direction="in", at=at, control_id=keys.control_id)
         row.keys = self._core.filing.rows(keys)

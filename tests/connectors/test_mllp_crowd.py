@@ -10,6 +10,7 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -18,8 +19,8 @@ from connectors.mllp import MllpListener
 from connectors.simulators.ehr import EhrClient
 from hub.message import Message
 from hub.testing import FakeDeliver, FakeReceipt
-from tests.connectors.wire import START, adt, listening
-from tests.support import until
+from tests.connectors.wire import START, adt, frame, listening, wire
+from tests.support import clinic_folder, port_of, running_hub, until
 
 CROWD = 2000
 SLOW = 500
@@ -100,6 +101,38 @@ def test_two_thousand_idle_or_slow_peers_do_not_slow_the_others() -> None:
         if among <= 2 * alone + 0.002:
             return
         assert tries_left, f"p99 is {among * 1e3:.1f} ms among {CROWD} peers, {alone * 1e3:.1f} ms without them"
+
+
+LARGE = {
+    "a batch of 20,000 messages": (b"".join(adt(f"B{number}", str(number % 500)) for number in range(20_000)), 20_000),
+    "a message of 300,000 lines": (adt("B0").replace(b"\r", b"\r\n") + b"OBX|1|TX|NOTE^N||some text|||||F\r\n" * 300_000, 1),
+}
+
+
+@pytest.mark.parametrize("large", LARGE)
+async def test_what_one_peer_sends_at_once_leaves_the_others_their_turns(large: str, tmp_path: Path) -> None:
+    """From the frame to the journal and the answer nothing keeps the loop for long: measured in CPU time of its thread."""
+    body, count = LARGE[large]
+    longest = 0.0
+
+    async def look() -> None:
+        nonlocal longest
+        while True:
+            before = time.thread_time()
+            await asyncio.sleep(0.002)
+            longest = max(longest, time.thread_time() - before)
+
+    file = clinic_folder(tmp_path, 'connections:\n  ehr: {kind: mllp_listener, port: "0"}\n')
+    async with running_hub(file) as hub, wire(port_of(hub, "ehr")) as peer:
+        await peer.send(frame(adt("M1")))
+        await peer.answer()
+        looking, began = asyncio.create_task(look()), time.process_time()
+        await peer.send(frame(body))
+        for _ in range(count):
+            assert (await peer.answer(timeout=60)).code == "AA"
+        whole = time.process_time() - began
+        looking.cancel()
+    assert longest < 0.25 * whole, f"the loop stood still for {longest:.2f} s of {whole:.2f} s"
 
 
 async def test_an_idle_peer_costs_little_memory() -> None:
