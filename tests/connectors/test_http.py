@@ -361,7 +361,7 @@ async def test_a_token_is_fetched_once_and_used_again() -> None:
             found = await connection.send(message(ASKED))
             assert found is not None
             assert b"EB*1" in found.body
-        assert len(house._tokens) == 1
+        assert len(house.tokens) == 1
 
 
 async def test_a_token_that_expires_meanwhile_is_renewed() -> None:
@@ -370,13 +370,13 @@ async def test_a_token_that_expires_meanwhile_is_renewed() -> None:
         for _ in range(3):
             assert await connection.send(message(ASKED))
             await asyncio.sleep(0.25)
-        assert len(house._tokens) >= 3
+        assert len(house.tokens) >= 3
 
 
 async def test_a_token_that_is_withdrawn_early_is_renewed_without_an_error() -> None:
     async with Clearinghouse([JANE]) as house, http(house.url, auth=oauth(house)) as connection:
         assert await connection.send(message(ASKED))
-        house._tokens.clear()
+        house.tokens.withdraw()
         assert await connection.send(message(ASKED))
         house.behaviour.refuse_token_once = True
         assert await connection.send(message(ASKED))
@@ -386,7 +386,7 @@ async def test_a_token_that_is_withdrawn_early_is_renewed_without_an_error() -> 
 async def test_several_messages_at_once_survive_a_withdrawn_token() -> None:
     async with Clearinghouse([JANE]) as house, http(house.url, auth=oauth(house), parallel=16) as connection:
         for _ in range(3):
-            house._tokens.clear()
+            house.tokens.withdraw()
             answers = await asyncio.gather(*(connection.send(message(ASKED)) for _ in range(16)))
             assert all(answers)
 

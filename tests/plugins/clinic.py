@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from connectors.simulators.clearinghouse import Behaviour, Clearinghouse, Inquiry, Member, MemberTable
+from connectors.simulators.clearinghouse import Clearinghouse, Inquiry, Member, MemberTable, Verdict
 from connectors.simulators.ehr import Answer, EhrClient, header, message, segment
 from hub import Appointment, CoverageCheck, Patient, WorklistItem
 from hub.bus.hub import Hub
@@ -152,10 +152,10 @@ class RecordingTable(MemberTable):
         self.times: list[float] = []
         """When each inquiry came."""
 
-    def answer(self, text: str) -> str:
+    def write(self, verdict: Verdict) -> str:
         self.times.append(time.monotonic())
-        reply = super().answer(text)
-        inquiry = self.asked[-1]
+        reply = super().write(verdict)
+        inquiry = verdict.inquiry
         if inquiry.member_id in self.trace:
             reply = reply.replace(f"*{inquiry.trace[2]}*", f"*{self.trace[inquiry.member_id]}*")
         if inquiry.member_id in self.instead:
@@ -321,7 +321,7 @@ async def eligibility(folder: Path, *members: Member, plan: str = PLAN) -> Async
     """A hub that checks coverage, and a payer that knows these members."""
     clearinghouse = SHARED[0].clearinghouse
     table = RecordingTable(members)
-    clearinghouse.table, clearinghouse.behaviour, clearinghouse.requests = table, Behaviour(), 0
+    clearinghouse.reset(table)
     file = eligibility_file(folder, clearinghouse.port, plan=plan)
     async with quick_hub(file) as hub, EhrClient("127.0.0.1", port_of(hub, "ehr")) as client:
         yield Clinic(hub, client, clearinghouse, table)

@@ -1,0 +1,46 @@
+"""A clearinghouse: one member table behind several façades; slow, down or wrong as told, and it keeps a ledger.
+
+inquiry.py   what is asked, read from a 270
+members.py   the member table: what each question comes to (`Verdict`)
+x12.py       a verdict in X12
+faults.py    what goes wrong, and when: words used up one for each request
+ledger.py    every question received, and how it ended
+facade.py    what all façades have in common: who may ask, which fault is next, how an answer goes wrong
+server.py    the HTTP server and its tokens
+raw.py       façade: X12 in the body of a POST
+batch.py     façade: files of many questions, dropped into a folder and answered in another
+
+    async with Clearinghouse([Member(...)]) as house:
+        house.faults.script("401", "429 after 1", "silent after commit")
+        ...
+        assert not house.ledger.needless()
+
+Deliberately written without the hub's own X12 code, so that a mistake there does not cancel itself out here.
+"""
+
+from connectors.simulators.clearinghouse.batch import Batch, BatchDrop
+from connectors.simulators.clearinghouse.facade import Facade
+from connectors.simulators.clearinghouse.faults import Fault, Faults
+from connectors.simulators.clearinghouse.inquiry import Inquiry, read_270, read_270s
+from connectors.simulators.clearinghouse.ledger import Entry, Ledger
+from connectors.simulators.clearinghouse.members import Member, MemberTable, Rejection, Verdict
+from connectors.simulators.clearinghouse.server import Behaviour, Clearinghouse
+
+__all__ = [
+    "Batch",
+    "BatchDrop",
+    "Behaviour",
+    "Clearinghouse",
+    "Entry",
+    "Facade",
+    "Fault",
+    "Faults",
+    "Inquiry",
+    "Ledger",
+    "Member",
+    "MemberTable",
+    "Rejection",
+    "Verdict",
+    "read_270",
+    "read_270s",
+]
