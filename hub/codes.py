@@ -266,6 +266,8 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "SEC-003": ("The key file cannot be used.", "Put the one of this store back."),
     "SEC-004": ("Other users can read the key file.", "chmod 600 on it."),
+    "SHT-001": ("A spreadsheet is larger than a table of a clinic.", "It was not read. Send a smaller one."),
+    "SHT-002": ("A spreadsheet cannot be read.", "Save it anew as XLSX, or as CSV in UTF-8."),
     "STO-001": ("The store cannot be opened.", "Check the path, permissions and space."),
     "STO-002": (
         "The disk of the store is full.",
