@@ -12,7 +12,7 @@ from hub.hookspecs import hookimpl
 from hub.message import Message
 from hub.net.auth import HeaderName, HeaderValue, HttpAuth
 from hub.net.hosts import is_loopback
-from hub.net.http import HttpClient
+from hub.net.http import HttpClient, is_web_page
 from hub.net.tls import TlsClient
 from hub.units import Duration
 
@@ -37,7 +37,8 @@ class HttpConfig(DestinationConfig):
     timeout: Duration = Field(default=60.0, gt=0)
     """How long an answer may take. For eligibility in real time payers have 20 s (CAQH CORE infrastructure rule)."""
     answer_format: str = "bytes"
-    """Format of the answer: x12, hl7v2 or bytes."""
+    """Format of the answer: x12, hl7v2 or bytes. Unless it is bytes, a web page is no answer, whatever its status: the
+    message is tried again, and then goes to quarantine."""
 
     @model_validator(mode="after")
     def _addresses_can_be_used(self) -> HttpConfig:
@@ -82,7 +83,20 @@ class Http(Destination[HttpConfig]):
         response = await self._client.request(self.config.method, self.config.url, content=message.body, headers=headers)
         if not response.content:
             return None
+        if self.config.answer_format != "bytes" and is_web_page(response.content):
+            raise self._page(response.content, response.status_code)
         return Message(response.content, self.config.answer_format, headers={"answer": str(response.status_code)})
+
+    def _page(self, body: bytes, status: int) -> MessageRejected:
+        """Not final: what makes such pages (maintenance, a gateway) passes."""
+        host = urlsplit(self.config.url).netloc
+        return MessageRejected(
+            f"{host} answered {status} with a web page instead of {self.config.answer_format}. Look at it in the attempt:"
+            " it may be a page of maintenance or of a login; check `url` and `auth`, then replay.",
+            answer="web page",
+            reply=body,
+            code="MSG-007",
+        )
 
     async def check(self) -> str:
         await self.open_destination()

@@ -218,6 +218,10 @@ CODES: dict[str, tuple[str, str]] = {
     "MSG-004": ("Others changed the same records again and again.", "Replay it when there is less going on."),
     "MSG-005": ("A message took longer than it may.", "Look at the step; a plugin may be waiting for something."),
     "MSG-006": ("A question was sent, but the partner gave no answer.", "Check with the partner; replay asks again."),
+    "MSG-007": (
+        "A partner's answer is not of the kind that was asked for.",
+        "The text says what came instead; after mending, replay the message.",
+    ),
     "NET-001": ("A partner cannot be reached.", "Nothing is lost: messages wait in order and go when it is back."),
     "NET-010": (
         "The hub cannot listen on a port.",

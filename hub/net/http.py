@@ -46,13 +46,22 @@ class HttpClient:
 
         Raises ConnectionDown (cannot reach, time-out, 401, 403, 408, 425, 429, 5xx, redirects) or MessageRejected (other 4xx).
         """
+        response = await self.exchange(method, url, content=content, headers=headers)
+        self.raise_for(response)
+        return response
+
+    async def exchange(
+        self, method: str, url: str, *, content: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        """The answer to a request, whatever its status: for protocols that have the outcome in the body.
+
+        Raises ConnectionDown when there is none.
+        """
         try:
             async with asyncio.timeout(self._timeout):  # httpx limits each read, this limits the whole
-                response = await self._authenticated(method, url, content, headers or {})
+                return await self._authenticated(method, url, content, headers or {})
         except TimeoutError:
             raise self._too_late(url) from None
-        self._raise_for(response, "url")
-        return response
 
     async def _authenticated(self, method: str, url: str, content: bytes | None, headers: dict[str, str]) -> httpx.Response:
         if self._tokens is None:
@@ -80,7 +89,7 @@ class HttpClient:
             raise ConnectionDown(
                 f"{self.name}: {host} gave no access token ({why}). Check client id, secret and scope.", code="NET-020"
             )
-        self._raise_for(response, "auth.token_url")
+        self.raise_for(response, "auth.token_url")
         try:
             return grant.read(response.content)
         except TokenUnusable as error:
@@ -114,8 +123,11 @@ class HttpClient:
             response.status_code, headers=_plain(response.headers.raw), content=bytes(body), request=response.request
         )
 
-    def _raise_for(self, response: httpx.Response, setting: str) -> None:
-        """Sorts what is no good answer; the setting is the one that says where the request went."""
+    def raise_for(self, response: httpx.Response, setting: str = "url") -> None:
+        """Sorts what is no good answer by its status; the setting is the one that says where the request went.
+
+        Raises ConnectionDown or MessageRejected, as `request` says.
+        """
         status, host = response.status_code, response.request.url.host
         if 200 <= status < 300:
             return
@@ -134,6 +146,12 @@ class HttpClient:
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def is_web_page(body: bytes) -> bool:
+    """True for what a person would see in a browser: an error or login page, whatever the status says."""
+    head = body[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return head.startswith((b"<!doctype html", b"<html"))
 
 
 def _plain(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -102,6 +102,23 @@ async def test_an_empty_answer_is_none(status: int) -> None:
         assert await connection.send(message()) is None
 
 
+@pytest.mark.parametrize(
+    "page", [b"<html><body>502</body></html>", b"\xef\xbb\xbf\r\n <!DOCTYPE html>\n<title>Sign in</title>"]
+)
+async def test_a_web_page_is_no_answer_but_may_be_one_where_bytes_are_wanted(page: bytes) -> None:
+    reply = page + CANARY.encode()
+    async with Web(always(answer(200, reply))) as web:
+        async with http(web.url) as connection:
+            with pytest.raises(MessageRejected, match="web page instead of x12") as caught:
+                await connection.send(message())
+        async with http(web.url, answer_format="bytes") as connection:
+            found = await connection.send(message())
+    assert (caught.value.code, caught.value.final, caught.value.reply) == ("MSG-007", False, reply)
+    assert CANARY not in str(caught.value)
+    assert found is not None
+    assert found.body == reply
+
+
 async def test_a_packed_answer_is_unpacked() -> None:
     packed = answer(200, gzip.compress(b"ISA*answer~"), content_encoding="gzip")
     async with Web(always(packed)) as web, http(web.url) as connection:
@@ -778,6 +795,19 @@ async def test_an_empty_answer_to_a_question_is_not_taken_for_one(tmp_path: Path
     assert {line["state"] for line in found} == {"quarantined"}
     assert any("no answer" in (line["reason"] or "") for line in found)
     assert len(web.asked) == 1
+
+
+async def test_a_page_of_maintenance_is_tried_again_and_then_goes_to_quarantine(tmp_path: Path) -> None:
+    async with Web(always(answer(200, b"<html>back soon</html>"))) as web:
+        file = clinic_folder(tmp_path, QUESTIONS.replace("@URL@", web.url))
+        async with running_hub(file) as hub, wire(port_of(hub, "ehr")) as ehr:
+            await ehr.send(frame(adt("M1")))
+            await ehr.answer()
+            await settled(hub)
+            found = await ask(hub, "messages.list", control_id="M1")
+    assert {line["state"] for line in found} == {"quarantined"}
+    assert any("web page" in (line["reason"] or "") for line in found)
+    assert len(web.asked) == 3
 
 
 @pytest.mark.parametrize("status", [400, 422])
