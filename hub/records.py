@@ -245,12 +245,80 @@ class Owes(Record):
 
     co_payment: str | None = None
     deductible_remaining: str | None = None
+    out_of_pocket_remaining: str | None = None
     segments: list[int] = []
-    """The segments of the 271 these amounts come from, counted from ST = 1."""
+    """The segments of the 271 that co-payment and deductible come from, counted from ST = 1."""
 
     def in_words(self) -> str:
-        parts = {"co-pay": self.co_payment, "deductible left": self.deductible_remaining}
+        parts = {
+            "co-pay": self.co_payment,
+            "deductible left": self.deductible_remaining,
+            "out-of-pocket left": self.out_of_pocket_remaining,
+        }
         return ", ".join(f"{name} {amount}" for name, amount in parts.items() if amount is not None)
+
+
+class Chosen(Record):
+    """One thing chosen from what the payer listed; a reason without a value says why the rules could not choose."""
+
+    value: Text | None = None
+    """As the payer sent it."""
+    segments: list[int] = []
+    """Where it stands in the 271, counted from ST = 1."""
+    why: Text = ""
+
+
+class ChosenBenefits(Record):
+    """What an answer says about this visit; what is None the payer did not say."""
+
+    co_payment: Chosen | None = None
+    co_insurance: Chosen | None = None
+    """The patient's share of the price: .2 is a fifth."""
+    deductible_remaining: Chosen | None = None
+    out_of_pocket_remaining: Chosen | None = None
+    authorization: Chosen | None = None
+    """Y required, N not required, U unclear."""
+
+
+class OtherCoverage(Record):
+    """Another insurance the payer names (EB*R and its like), and what to do about it."""
+
+    kind: Text
+    """medicare_advantage, medicare_secondary, part_d, medicaid_managed_care, other_payer."""
+    segment: int
+    payer: Text | None = None
+    payer_id: Text | None = None
+    rank: Text | None = None
+    """primary, secondary, tertiary."""
+    plan: Text | None = None
+    policy: Text | None = None
+    phone: Text | None = None
+    action: Text
+
+
+class Programme(Record):
+    """Something the patient is in that changes who pays: hospice, QMB, spend-down."""
+
+    name: Text
+    segment: int
+    text: Text
+
+
+class PayersChart(Record):
+    """The patient as the payer has them; what is None it did not say."""
+
+    name: Person = Person()
+    member_id: Text | None = None
+    group: Text | None = None
+
+
+class Difference(Record):
+    """Something the payer has otherwise than the chart."""
+
+    field: Text
+    """family, given, birth_date, sex, member_id, group."""
+    ours: Text
+    payers: Text
 
 
 class Rejection(Record):
@@ -290,6 +358,12 @@ class CoverageCheck(Record):
     other_payer: Text | None = None
     """Another plan the payer named, for instance a Medicare Advantage plan."""
     owes: Owes = Owes()
+    chosen: ChosenBenefits = ChosenBenefits()
+    others: list[OtherCoverage] = []
+    programmes: list[Programme] = []
+    payer_has: PayersChart = PayersChart()
+    differences: list[Difference] = []
+    """Between the payer and the chart, once names are written alike."""
     rejections: list[Rejection] = []
     findings: list[str] = []
     """What was wrong with the answer's form."""

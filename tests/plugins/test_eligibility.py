@@ -756,7 +756,9 @@ async def test_amounts_of_an_answer_that_does_not_hold_any_more_are_not_shown(tm
         await clinic.tell(adt("A08", pid(mrn("42")), segment("PV1", f2="O", f20="SP")))
         card = await clinic.card("F-1")
         assert card["outcome"] == "self_pay"
-        assert card["owes"] == {"co_payment": None, "deductible_remaining": None, "segments": []}
+        assert card["owes"] == {
+            "co_payment": None, "deductible_remaining": None, "out_of_pocket_remaining": None, "segments": [],
+        }  # fmt: skip
 
 
 async def test_an_answer_at_a_retry_leaves_nothing_on_any_worklist(tmp_path: Path) -> None:

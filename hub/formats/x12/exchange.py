@@ -41,6 +41,13 @@ ANSWER_FIELDS = frozenset(
         "other_payer",
     ]
 )
+_OF_ONE = frozenset(
+    [
+        *["loop", "code", "follow_up", "text", "who", "action"],
+        *["kind", "segment", "rank", "insurance_type", "insurance", "policy", "phone", "name", "amount"],
+    ]
+)
+"""What one rejection, other coverage or programme has, for the `each` of a mapping."""
 _PERSON = ("family", "given", "middle", "suffix", "birth_date", "sex")
 INQUIRY_FIELDS = frozenset(
     [
@@ -84,7 +91,7 @@ class EligibilityFormat(WritableFormat):
 
     def path_error(self, path: str) -> str | None:
         first = path.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0]
-        if first in ANSWER_FIELDS or first in ("loop", "code", "follow_up", "text", "who", "action"):
+        if first in ANSWER_FIELDS or first in _OF_ONE:
             return None
         return f"{path!r}: an answer about eligibility has {', '.join(sorted(ANSWER_FIELDS))}"
 

@@ -11,7 +11,16 @@ from hub.formats.x12.acknowledgements import ACCEPTED, read_999, read_ta1
 from hub.formats.x12.check import check
 from hub.formats.x12.claim_status import read_claims
 from hub.formats.x12.coordination import other_coverages, programmes
-from hub.formats.x12.eligibility import Benefit, Eligibility, Entity, Patient, Period, Rejection, read_eligibility
+from hub.formats.x12.eligibility import (
+    Benefit,
+    Eligibility,
+    Entity,
+    Level,
+    Patient,
+    Period,
+    Rejection,
+    read_eligibility,
+)
 from hub.formats.x12.envelope import Group, Interchange, Transaction, read
 from hub.formats.x12.tokens import Findings
 
@@ -64,6 +73,8 @@ def flat_answer(reply: Eligibility, service_types: Sequence[str], service_date: 
     coverage = _coverage(patient, service_types, service_date, rejected_above=bool(rejections))
     instead = benefits.plan_instead(patient)
     coverage["rejections"] = rejections + coverage["rejections"]
+    coverage["subscriber"] |= _more_of(patient.subscriber)
+    coverage["patient"] |= _more_of(patient.level)
     coverage["other_payer"] = (benefits.entity_names([instead]) or [instead.plan or "another plan"])[0] if instead else None
     owed = (coverage["chosen"][name] for name in ("co_payment", "deductible_remaining"))
     chosen = [entry for entry in owed if entry and entry["amount"] is not None]
@@ -140,6 +151,11 @@ def _people(patient: Patient) -> dict[str, Any]:
 
 def _person(entity: Entity, birth_date: str) -> dict[str, Any]:
     return {"family": entity.family or None, "given": entity.given or None, "birth_date": birth_date or None}
+
+
+def _more_of(level: Level) -> dict[str, Any]:
+    """What is compared with the chart beside name and birth date."""
+    return {"middle": level.entity.middle or None, "suffix": level.entity.suffix or None, "sex": level.sex or None}
 
 
 def _inquiry(patient: Patient) -> dict[str, Any]:
