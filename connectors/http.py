@@ -37,8 +37,8 @@ class HttpConfig(DestinationConfig):
     timeout: Duration = Field(default=60.0, gt=0)
     """How long an answer may take. For eligibility in real time payers have 20 s (CAQH CORE infrastructure rule)."""
     answer_format: str = "bytes"
-    """Format of the answer: x12, hl7v2 or bytes. Unless it is bytes, a web page is no answer, whatever its status: the
-    message is tried again, and then goes to quarantine."""
+    """Format of the answer, as mappings name it: x12, eligibility_v3, hl7v2 or bytes. Unless it is bytes, a web page is no
+    answer, whatever its status: the message is tried again, and then goes to quarantine."""
 
     @model_validator(mode="after")
     def _addresses_can_be_used(self) -> HttpConfig:

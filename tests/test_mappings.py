@@ -17,9 +17,17 @@ from hub.yaml_text import load_file
 from tests.support import ROOT, run_hub
 
 NAMES = (
-    "271_to_coverage", "adt_to_deletion", "adt_to_patient", "adt_to_visit_state", "mdm_to_document", "oru_to_document",
-    "siu_to_appointment", "visit_to_270",
-)  # fmt: skip
+    "271_to_coverage",
+    "adt_to_deletion",
+    "adt_to_patient",
+    "adt_to_visit_state",
+    "eligibility_v3_to_coverage",
+    "mdm_to_document",
+    "oru_to_document",
+    "siu_to_appointment",
+    "visit_to_270",
+    "visit_to_eligibility_v3",
+)
 
 
 def results_of(name: str, path: Path | None = None) -> list[CaseResult]:
@@ -77,7 +85,9 @@ def mutants(data: dict[str, Any]) -> Iterator[Mutant]:
     """The mapping with one thing left out: a field, a part of a rule, a line of a table, an `each`."""
     if "each" in data:
         yield "each", {key: value for key, value in data.items() if key != "each"}
-    yield from without_one(data, ("fields",))
+    yield from without_one(data, ("fields",)) if "fields" in data else ()
+    if "extends" in data:
+        yield from ((end, {key: value for key, value in data.items() if key != end}) for end in ("from", "to") if end in data)
     for table, rows in data.get("tables", {}).items():
         for code in rows:
             mutant = copy.deepcopy(data)

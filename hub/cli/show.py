@@ -59,7 +59,7 @@ def _print_fhir(found: dict[str, Any]) -> None:
     from hub.cli.output import print_json
     from hub.formats.x12.fhir import resources
 
-    for resource in resources(found, datetime.now(UTC).date()) if found["format"] == "x12" else []:
+    for resource in resources(found, datetime.now(UTC).date()) if found["format"] != "hl7v2" else []:
         print_json(resource)
 
 

@@ -22,7 +22,10 @@ _AUTHORIZATION = {"Y": "required", "N": "not required", "U": "the payer does not
 
 
 def show_x12(file: Path, found: dict[str, Any]) -> None:
-    click.echo(f"{file}: X12, {len(found['interchanges'])} interchange(s)")
+    if found["format"] == "x12":
+        click.echo(f"{file}: X12, {len(found['interchanges'])} interchange(s)")
+    else:
+        click.echo(f"{file}: JSON of a clearinghouse ({found['format']}); places are the numbers of its benefits")
     _findings(found["findings"])
     for interchange in found["interchanges"]:
         click.echo(f"\ninterchange {interchange['control_number']} from {interchange['sender']} to {interchange['receiver']}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hub.errors import MessageUnusable
+from hub.formats.eligibility_v3 import answer as eligibility_v3
 from hub.formats.hl7v2 import Hl7, charsets, split
 from hub.formats.hl7v2.structures import structure
 from hub.formats.x12 import report
@@ -12,10 +13,12 @@ from hub.formats.x12.tokens import transport_error
 
 
 def describe(data: bytes) -> dict[str, Any]:
-    """Total: any bytes give an answer.  What is neither X12 nor HL7 v2 is reported as the one it resembles more."""
+    """Total: any bytes give an answer.  What is none of our formats is reported as the one it resembles more."""
     head = data.lstrip(b"\xef\xbb\xbf \t\r\n\x0b")[:512]
     if b"ISA" in head and head[:3].upper() not in (b"MSH", b"FHS", b"BHS"):
         return _empty_as_null(report.describe(data))  # type: ignore[no-any-return]
+    if head[:1] == b"{" and eligibility_v3.is_answer(data):
+        return _empty_as_null(eligibility_v3.describe(data))  # type: ignore[no-any-return]
     return describe_hl7(data)
 
 

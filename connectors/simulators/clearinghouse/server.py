@@ -17,13 +17,14 @@ from starlette.routing import Route
 
 from connectors.simulators.clearinghouse.facade import Facade, Hangup, basic, with_status
 from connectors.simulators.clearinghouse.faults import Fault, Faults
+from connectors.simulators.clearinghouse.json_v3 import JsonV3
 from connectors.simulators.clearinghouse.ledger import Ledger
 from connectors.simulators.clearinghouse.members import Member, MemberTable
 from connectors.simulators.clearinghouse.raw import Raw
 from connectors.simulators.clearinghouse.x12 import PAGE
 from hub.console.server import Server
 
-FACADES: tuple[type[Facade], ...] = (Raw,)
+FACADES: tuple[type[Facade], ...] = (Raw, JsonV3)
 """Every way to ask over HTTP."""
 
 
