@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ from hub.cli.options import config_option, json_option
 
 @click.group()
 def eligibility() -> None:
-    """Coverage of the visits: list, show, check."""
+    """Coverage of the visits: list, show, check, day sheet."""
 
 
 @eligibility.command("list")
@@ -101,3 +102,42 @@ def check(appointment: str, config: str, as_json: bool) -> int:
     else:
         click.echo(f"the visit {appointment} is checked as soon as the hub runs; see hub eligibility show {appointment}")
     return 0
+
+
+@eligibility.command()
+@click.option("--date", default="tomorrow", show_default=True, metavar="D", help="today, tomorrow, 2026-11-24.")
+@click.option("--to", "file", required=True, type=click.Path(dir_okay=False, path_type=Path), help="FILE.xlsx or FILE.csv.")
+@config_option
+@json_option
+def sheet(date: str, file: Path, config: str, as_json: bool) -> int:
+    """Write the day sheet: a line for each visit with its coverage. A file of that name is replaced."""
+    from base64 import b64decode
+
+    from hub.cli.operate import operate
+    from hub.cli.output import print_json
+
+    format = file.suffix.lower().removeprefix(".")
+    if format not in ("csv", "xlsx"):
+        raise click.BadParameter("the name of the file ends in .xlsx or .csv", param_hint="--to")
+    found = operate(config, "eligibility.sheet", {"date": date, "format": format})
+    _write(file, b64decode(found["content"]))
+    if as_json:
+        print_json({"file": str(file), "day": found["day"], "visits": found["visits"]})
+    else:
+        click.echo(f"{found['visits']} visit(s) of {found['day']} are in {file}")
+    return 0
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Whole or not at all, and only for its owner: it names patients."""
+    import os
+    import tempfile
+
+    handle, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(content)
+        Path(draft).replace(file)
+    except OSError:
+        Path(draft).unlink(missing_ok=True)
+        raise

@@ -4,6 +4,8 @@ steps.py       plan_checks, check_failed
 checks.py      what a due check needs: the visit with its patient, coverage and payer, or why there is nothing to ask
 outcome.py     what an answer comes to: one outcome, and who does what
 answers.py     saving an answer: late and stale ones told apart, tries again planned
+known.py       one visit with all that is known of its coverage
+sheet.py       the day sheet
 operations.py  the lists and cards of people
 """
 
@@ -14,12 +16,13 @@ from hub.step import AnyStep
 from plugins.eligibility.answers import save_answer
 from plugins.eligibility.checks import JOB, prepare_check, recheck_visits
 from plugins.eligibility.operations import OPERATIONS
+from plugins.eligibility.sheet import DaySheet
 from plugins.eligibility.steps import CheckFailed, PlanChecks
 
 
 @hookimpl
 def register_steps() -> list[type[AnyStep]]:
-    return [PlanChecks, CheckFailed]
+    return [PlanChecks, CheckFailed, DaySheet]
 
 
 @hookimpl

@@ -1,18 +1,20 @@
-"""What people ask about coverage: the list of visits, one visit's card, a check at once."""
+"""What people ask about coverage: the list of visits, one visit's card, the day sheet, a check at once."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from base64 import b64encode
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from hub import Appointment, Context, CoverageCheck, Operation, Patient
+from hub import Context, Operation
 from hub.dates import day_named
-from hub.errors import NotFound, Refused
+from hub.errors import Refused
 from hub.records import GONE
 from hub.units import iso
 from plugins.eligibility.checks import plan_check
+from plugins.eligibility.known import KnownVisit, appointment_named, known_visit, visits_of
+from plugins.eligibility.sheet import SheetFormat, day_sheet
 
 
 class ListParams(BaseModel):
@@ -32,65 +34,53 @@ class VisitParams(BaseModel):
     appointment: str
 
 
+class SheetParams(BaseModel):
+    """Which day sheet."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    date: str = "today"
+    format: SheetFormat = "xlsx"
+
+
 async def list_visits(params: ListParams, context: Context) -> list[dict[str, Any]]:
     """A line for each visit of a day, in the order of the day."""
     day = day_named(params.date, context.now, context.site.zone)
-    found: dict[str, Appointment] = {}
-    for near in (day - timedelta(days=1), day, day + timedelta(days=1)):  # days are filed in the zone the sender used
-        for appointment in await context.find(Appointment, "day", near.isoformat(), limit=5000):
-            found[appointment.id] = appointment
-    lines = [line for a in found.values() if (line := await _line(a, context, day.isoformat())) is not None]
+    lines = [visit_line(visit) for visit in await visits_of(day, context)]
     if params.state == "problem":
-        lines = [line for line in lines if line["action"] is not None]
-    elif params.state is not None:
-        lines = [line for line in lines if line["outcome"] == params.state]
-    return sorted(lines, key=lambda line: (line["starts_at"] or "", line["appointment"]))
+        return [line for line in lines if line["action"] is not None]
+    return [line for line in lines if params.state is None or line["outcome"] == params.state]
 
 
-async def _line(appointment: Appointment, context: Context, day: str) -> dict[str, Any] | None:
-    site = context.sites.get(appointment.site or "", context.site)
-    starts = appointment.starts_at.astimezone(site.zone) if appointment.starts_at else None
-    if starts is None or starts.date().isoformat() != day:
-        return None
-    return await visit_line(appointment, context)
-
-
-async def visit_line(appointment: Appointment, context: Context) -> dict[str, Any]:
-    site = context.sites.get(appointment.site or "", context.site)
-    check = await context.get(CoverageCheck, appointment.id) or CoverageCheck(id=appointment.id)
-    patient = await context.get(Patient, appointment.patient_id) if appointment.patient_id else None
+def visit_line(visit: KnownVisit) -> dict[str, Any]:
+    """What lists show of a visit (INTERFACES section 3)."""
+    check = visit.check
     return {
-        "appointment": appointment.id,
-        "starts_at": iso(appointment.starts_at.astimezone(site.zone)) if appointment.starts_at else None,
-        "patient": {"id": _number(patient), "name": _name(patient)},
+        "appointment": visit.appointment.id,
+        "starts_at": iso(visit.starts_at) if visit.starts_at else None,
+        "patient": {"id": visit.number, "name": visit.name},
         "payer": check.payer,
-        "outcome": check.outcome,
-        "owes": check.owes.model_dump(),
-        "action": check.action,
-        "who": check.who,
+        "outcome": visit.outcome,
+        "owes": visit.owes.model_dump(),
+        "authorization": visit.authorization,
+        "action": visit.action,
+        "who": visit.who,
         "checked_at": iso(check.checked_at) if check.checked_at else None,
     }
 
 
-def _number(patient: Patient | None) -> str | None:
-    return patient.identifiers[0].value if patient is not None and patient.identifiers else None
-
-
-def _name(patient: Patient | None) -> str | None:
-    if patient is None:
-        return None
-    return " ".join(part for part in (patient.name.given, patient.name.family) if part) or None
-
-
 async def show_visit(params: VisitParams, context: Context) -> dict[str, Any]:
     """Everything known about the coverage of one visit."""
-    appointment = await _appointment(params.appointment, context)
-    check = await context.get(CoverageCheck, appointment.id) or CoverageCheck(id=appointment.id)
-    return await visit_line(appointment, context) | {
-        "status": appointment.status,
+    visit = await known_visit(await appointment_named(params.appointment, context), context)
+    check = visit.check
+    return visit_line(visit) | {
+        "status": visit.appointment.status,
         "plan": check.plan_name,
         "group": check.group,
+        "chosen": check.chosen.model_dump(),
         "other_payer": check.other_payer,
+        "others": [other.model_dump() for other in check.others],
+        "programmes": [programme.model_dump() for programme in check.programmes],
         "payer_says": check.status,
         "rejections": [rejection.model_dump() for rejection in check.rejections],
         "findings": check.findings,
@@ -99,24 +89,25 @@ async def show_visit(params: VisitParams, context: Context) -> dict[str, Any]:
     }
 
 
+async def sheet(params: SheetParams, context: Context) -> dict[str, Any]:
+    """The day sheet as a file, in base64."""
+    day = day_named(params.date, context.now, context.site.zone)
+    content, visits = await day_sheet(day, params.format, context)
+    return {"day": day.isoformat(), "visits": visits, "format": params.format, "content": b64encode(content).decode()}
+
+
 async def check_visit(params: VisitParams, context: Context) -> dict[str, Any]:
     """Plans a check for now, whether or not the last answer is fresh."""
-    appointment = await _appointment(params.appointment, context)
+    appointment = await appointment_named(params.appointment, context)
     if appointment.status in GONE:
         raise Refused(f"the visit {appointment.id} is {appointment.status}; there is nothing to check")
     plan_check(appointment.id, "asked", context.now, context)
     return {"appointment": appointment.id, "planned": True}
 
 
-async def _appointment(id: str, context: Context) -> Appointment:
-    appointment = await context.get(Appointment, id)
-    if appointment is None:
-        raise NotFound(f"there is no appointment {id!r}")
-    return appointment
-
-
 OPERATIONS = [
     Operation("eligibility.list", "Coverage of the visits of a day.", ListParams, list_visits),
     Operation("eligibility.show", "Coverage of one visit.", VisitParams, show_visit),
+    Operation("eligibility.sheet", "The day sheet as a file.", SheetParams, sheet),
     Operation("eligibility.check", "Check one visit now.", VisitParams, check_visit),
 ]

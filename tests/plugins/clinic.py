@@ -309,20 +309,33 @@ async def visits(folder: Path, *, ehr: str = "") -> AsyncIterator[Clinic]:
         yield Clinic(hub, client)
 
 
-def eligibility_file(folder: Path, clearinghouse_port: int, *, plan: str = PLAN, ehr: str = "", ehr_port: int = 0) -> Path:
-    text = ELIGIBILITY.replace("@PORT@", str(clearinghouse_port)).replace("@PLAN@", plan).replace("@IN@", str(ehr_port))
+def eligibility_file(
+    folder: Path,
+    clearinghouse_port: int,
+    *,
+    plan: str = PLAN,
+    ehr: str = "",
+    ehr_port: int = 0,
+    connections: str = "",
+    flows: str = "",
+) -> Path:
+    """`connections` and `flows` are further lines of the clinic file, indented by two blanks."""
+    text = ELIGIBILITY.replace("connections:\n", f"connections:\n{connections}") + flows
+    text = text.replace("@PORT@", str(clearinghouse_port)).replace("@PLAN@", plan).replace("@IN@", str(ehr_port))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "secret").write_text("demo-secret", encoding="utf-8")
     return clinic_folder(folder, text.replace("@EHR@", f", {ehr}" if ehr else ""), payers=PAYERS)
 
 
 @asynccontextmanager
-async def eligibility(folder: Path, *members: Member, plan: str = PLAN) -> AsyncIterator[Clinic]:
+async def eligibility(
+    folder: Path, *members: Member, plan: str = PLAN, connections: str = "", flows: str = ""
+) -> AsyncIterator[Clinic]:
     """A hub that checks coverage, and a payer that knows these members."""
     clearinghouse = SHARED[0].clearinghouse
     table = RecordingTable(members)
     clearinghouse.reset(table)
-    file = eligibility_file(folder, clearinghouse.port, plan=plan)
+    file = eligibility_file(folder, clearinghouse.port, plan=plan, connections=connections, flows=flows)
     async with quick_hub(file) as hub, EhrClient("127.0.0.1", port_of(hub, "ehr")) as client:
         yield Clinic(hub, client, clearinghouse, table)
 

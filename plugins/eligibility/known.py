@@ -1,0 +1,99 @@
+"""One visit with everything that is known about its coverage, as lists, cards and day sheets show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from hub import Appointment, Context, CoverageCheck, Patient
+from hub.errors import NotFound
+from hub.records import Chosen, Outcome, Owes
+from plugins.eligibility.checks import site_of
+
+MOST_A_DAY = 5000
+"""Visits of a day that are listed."""
+AUTHORIZATION = {"Y": "required", "N": "not required", "U": "unclear"}
+"""EB11 in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownVisit:
+    """An appointment, its patient, and what is known about the coverage."""
+
+    appointment: Appointment
+    patient: Patient | None
+    check: CoverageCheck
+    starts_at: datetime | None
+    """Where the visit takes place."""
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.check.outcome
+
+    @property
+    def action(self) -> str | None:
+        return self.check.action
+
+    @property
+    def who(self) -> str | None:
+        return self.check.who
+
+    @property
+    def owes(self) -> Owes:
+        return self.check.owes
+
+    @property
+    def authorization(self) -> str | None:
+        """In words; None when the payer did not say."""
+        said = self.check.chosen.authorization
+        return AUTHORIZATION.get(said.value or "U", "unclear") if said is not None else None
+
+    @property
+    def number(self) -> str | None:
+        """The chart number."""
+        return self.patient.identifiers[0].value if self.patient is not None and self.patient.identifiers else None
+
+    @property
+    def name(self) -> str | None:
+        if self.patient is None:
+            return None
+        return " ".join(part for part in (self.patient.name.given, self.patient.name.family) if part) or None
+
+    @property
+    def member_id(self) -> str | None:
+        """As the chart has it."""
+        return self.patient.coverages[0].member_id if self.patient is not None and self.patient.coverages else None
+
+    def in_words(self, chosen: Chosen | None) -> str | None:
+        """An amount, or why there is none; None where no payer was asked for it."""
+        if self.check.status not in ("active", "active_review"):
+            return None
+        if chosen is None:
+            return "payer did not say"
+        return chosen.value if chosen.value is not None else f"not clear: {chosen.why}"
+
+
+async def known_visit(appointment: Appointment, context: Context) -> KnownVisit:
+    starts = appointment.starts_at.astimezone(site_of(appointment, context).zone) if appointment.starts_at else None
+    check = await context.get(CoverageCheck, appointment.id) or CoverageCheck(id=appointment.id)
+    patient = await context.get(Patient, appointment.patient_id) if appointment.patient_id else None
+    return KnownVisit(appointment, patient, check, starts)
+
+
+async def visits_of(day: date, context: Context) -> list[KnownVisit]:
+    """All visits of a day where they take place, in its order; those that will not take place too."""
+    found: dict[str, Appointment] = {}
+    for near in (day - timedelta(days=1), day, day + timedelta(days=1)):  # days are filed in the zone the sender used
+        for appointment in await context.find(Appointment, "day", near.isoformat(), limit=MOST_A_DAY):
+            found[appointment.id] = appointment
+    visits = [await known_visit(appointment, context) for appointment in found.values()]
+    timed = [(visit.starts_at, visit) for visit in visits if visit.starts_at is not None and visit.starts_at.date() == day]
+    return [visit for _, visit in sorted(timed, key=lambda pair: (pair[0], pair[1].appointment.id))]
+
+
+async def appointment_named(id: str, context: Context) -> Appointment:
+    """Raises NotFound."""
+    appointment = await context.get(Appointment, id)
+    if appointment is None:
+        raise NotFound(f"there is no appointment {id!r}; `hub eligibility list` shows those of a day")
+    return appointment
