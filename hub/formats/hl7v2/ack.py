@@ -105,7 +105,12 @@ def _echo(field: str, separators: Separators) -> str:
 
 
 def _timestamp(now: datetime | None) -> str:
-    return f"{now:%Y%m%d%H%M%S%z}" if now is not None else _local(int(time.time()))
+    return f"{now:%Y%m%d%H%M%S%z}" if now is not None else local_time()
+
+
+def local_time() -> str:
+    """Now, with its offset, as the clock of this machine shows it."""
+    return _local(int(time.time()))
 
 
 @lru_cache(maxsize=4)

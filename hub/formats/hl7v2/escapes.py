@@ -19,6 +19,8 @@ class Separators(NamedTuple):
     repetition: str = "~"
     escape: str = "\\"
     subcomponent: str = "&"
+    truncation: str = ""
+    """From version 2.7, where MSH-2 has five characters: what stands at the end of a value that was cut short."""
 
 
 @lru_cache(maxsize=64)
@@ -58,10 +60,11 @@ def _meanings(separators: Separators) -> Mapping[str, str]:
         "T": separators.subcomponent,
         "R": separators.repetition,
         "E": separators.escape,
-        "P": "#",
+        **({"P": separators.truncation} if separators.truncation else {}),
         "H": "",
         "N": "",
         ".br": "\n",
+        ".ce": "\n",
     }
 
 
@@ -72,7 +75,7 @@ def _meaning(code: str, meanings: Mapping[str, str], encoding: str) -> str | Non
         return _from_hex(code[1:], encoding)
     if re.fullmatch(r"\.sp ?\d{0,3}", code):
         return "\n" * max(1, int(code[3:].strip() or 1))
-    if re.fullmatch(r"\.(in|ti|sk|fi|nf|ce)[ +-]*\d{0,3}", code):
+    if re.fullmatch(r"\.(in|ti|sk|fi|nf)[ +-]*\d{0,3}", code):
         return " " * int(re.sub(r"\D", "", code) or 1) if code.startswith(".sk") else ""
     return None
 
@@ -100,9 +103,9 @@ def escape_field(text: str, separators: Separators) -> str:
 
 @lru_cache(maxsize=64)
 def _in_component(separators: Separators) -> dict[int, str]:
-    f, c, r, e, s = separators
+    f, c, r, e, s, t = separators
     table = _ends(separators)
-    for character, letter in ((c, "S"), (r, "R"), (s, "T"), (f, "F"), (e, "E")):
+    for character, letter in ((t, "P"), (c, "S"), (r, "R"), (s, "T"), (f, "F"), (e, "E")):
         if character:
             table[ord(character)] = f"{e}{letter}{e}"
     return table

@@ -144,6 +144,7 @@ def separators_of(field: str, encoding_characters: str) -> Separators:
         encoding_characters[1:2] or default.repetition,
         encoding_characters[2:3] or default.escape,
         encoding_characters[3:4] or default.subcomponent,
+        encoding_characters[4:5],
     )
 
 

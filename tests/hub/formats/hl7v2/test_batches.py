@@ -99,6 +99,45 @@ def test_the_word_msh_inside_a_value_parts_nothing() -> None:
     assert [p.body for p in split(raw)[0]] == [raw]
 
 
+TEXTS = [
+    "MSH - Mount Sinai Hospital",
+    "MSH, see below",
+    "MSH: no",
+    "MSH---",
+    "msh.",
+    "BHS (behavioural health service)",
+    "BTS, sleeping",
+    "BTS",
+    "FTS|",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("end", ["\r", "\r\n"], ids=["CR", "CRLF"])
+def test_a_line_of_text_that_begins_like_a_header_parts_nothing(text: str, end: str) -> None:
+    """A value may be broken over lines, and nobody minds how one begins."""
+    raw = hl7("PID|1||A", f"OBX|1|TX|||seen at{end}{text}{end}by Dr. ROE|||||F", "PV1|1|O", end=end)
+    parts, findings = split(raw)
+    assert ([p.body for p in parts], findings) == ([raw], [])
+    both = raw + TWO.replace(b"\r", end.encode())
+    assert [p.body for p in split(both)[0]] == [raw, TWO.replace(b"\r", end.encode())]
+
+
+def test_messages_with_different_separators_are_parted() -> None:
+    other = hl7("PID#1##B", head="MSH#*!/+#EPIC#R#HUB#R#2026##ADT*A01#42#T*A#2.4")
+    assert [p.body for p in split(ONE + other + TWO)[0]] == [ONE, other, TWO]
+
+
+@pytest.mark.parametrize("trailer", [b"BTS\rFTS\r", b"BTS|\rFTS|\r", b"bts|2\r", b"BTS"])
+def test_a_trailer_is_no_segment_of_the_last_message(trailer: bytes) -> None:
+    assert [p.body for p in split(HEADS + ONE + TWO + trailer)[0]] == [ONE, TWO]
+
+
+@pytest.mark.parametrize("header", [b"MSH|^~\\&amp;|X", b"MSH||X", b"MSH|^|X", b"MSH|"], ids=repr)
+def test_a_header_with_the_usual_field_separator_is_one_whatever_follows(header: bytes) -> None:
+    assert [p.body for p in split(ONE + header + b"\rPID|1\r")[0]] == [ONE, header + b"\rPID|1\r"]
+
+
 @PROPERTY
 @given(
     st.lists(st.sampled_from([ONE, TWO, ONE.replace(b"\r", b"\n"), TWO.replace(b"\r", b"\r\n")]), min_size=1, max_size=6),

@@ -37,6 +37,7 @@ def _of(five: str) -> Separators:
         ("a\\.sk3\\b", "a   b"),
         ("\\.in+4\\text", "text"),
         ("\\.fi\\text\\.nf\\", "text"),
+        ("one\\.ce\\two", "one\ntwo"),
     ],
 )
 def test_a_sequence_is_read_as_what_it_means(wire: str, meaning: str) -> None:

@@ -47,13 +47,28 @@ def test_what_a_truncated_msh_2_does_not_say_is_as_usual(encoding_characters: st
 def test_a_header_of_nothing_but_separators_is_a_message() -> None:
     message = Hl7(b"MSH|^~\\&")
     assert (message.type, message.control_id) == ("", "")
-    assert message.separators == ("|", "^", "~", "\\", "&")
+    assert message.separators == ("|", "^", "~", "\\", "&", "")
 
 
 def test_the_fifth_encoding_character_of_version_2_7_is_no_separator() -> None:
     message = Hl7(hl7("PID|1||42#7^x\\P\\y", head=MSH.replace("^~\\&", "^~\\&#")))
     assert message.get("PID-3") == "42#7^x#y"
     assert message.get("MSH-2") == "^~\\&#"
+
+
+@pytest.mark.parametrize("mark", "#@P.")
+def test_the_truncation_character_is_the_one_of_msh_2(mark: str) -> None:
+    raw = hl7("PID|1||x\\P\\y||DOE", head=MSH.replace("^~\\&", f"^~\\&{mark}"))
+    message = Hl7(raw)
+    assert message.get("PID-3") == f"x{mark}y"
+    message.set("PID-5.1", f"A{mark}B")
+    assert message.get("PID-5.1") == f"A{mark}B"
+    assert bytes(message) == raw.replace(b"DOE", b"A\\P\\B")
+
+
+def test_before_2_7_there_is_no_truncation_character_and_its_letter_is_text() -> None:
+    message = Hl7(hl7("PID|1||C:\\P\\temp#1"))
+    assert message.get("PID-3") == "C:\\P\\temp#1"
 
 
 def test_msh_counts_its_separator_as_the_first_field() -> None:
