@@ -105,8 +105,8 @@ class Receipt(Protocol):
         """The state the messages ended in, `delivered` or the first that is worse; `waiting` after `timeout` seconds."""
         ...
 
-    async def outcomes(self, timeout: float) -> Sequence[str]:
-        """The same for each message, in their order."""
+    async def outcomes(self, timeout: float, *, sent_on: bool = False) -> Sequence[str]:
+        """The same for each message, in their order; with `sent_on` once what its flows sent on has ended too."""
         ...
 
     async def answered_no(self, numbers: Sequence[int]) -> None:

@@ -60,7 +60,7 @@ class FakeReceipt:
     async def outcome(self, timeout: float) -> str:
         return self.state
 
-    async def outcomes(self, timeout: float) -> list[str]:
+    async def outcomes(self, timeout: float, *, sent_on: bool = False) -> list[str]:
         return [self.state] * len(self.ids)
 
     def remark(self, number: int, what: str, text: str) -> None:

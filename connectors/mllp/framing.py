@@ -50,6 +50,8 @@ class Framer:
     _scanned: int = 0
     _head: bytes | None = None
     """Beginning of a frame that is too long, while the rest is thrown away."""
+    _thrown: int = 0
+    """Bytes of it that were thrown away."""
 
     def __post_init__(self) -> None:
         self._may_be_naked = self.lenient_start
@@ -113,7 +115,7 @@ class Framer:
 
     def _begin(self) -> None:
         self.inside, self.begun, self.gap = True, self.begun + 1, 0
-        self._scanned, self._head = 0, None
+        self._scanned, self._head, self._thrown = 0, None, 0
         self._may_be_naked = self.lenient_start
 
     def _within(self, frames: list[Frame]) -> bool:
@@ -143,18 +145,21 @@ class Framer:
 
     def _throw_away_what_is_too_long(self) -> None:
         if self._head is not None or len(self._buffer) > self.max_frame:
-            self._head = self._beginning()
+            self._head = self.beginning
+            self._thrown += len(self._buffer)
             self._buffer.clear()
             self._scanned = 0
 
-    def _beginning(self) -> bytes:
+    @property
+    def beginning(self) -> bytes:
+        """Of the frame that has begun."""
         return self._head or bytes(self._buffer[: min(HEAD, self.max_frame)])
 
     def _finish(self, frames: list[Frame], length: int, fault: Literal["", "broken"] = "") -> None:
         """The frame up to here is one; an empty one says nothing."""
         self.inside = False
         if self._head is not None or length > self.max_frame:
-            frames.append(Frame(self._beginning(), fault or "too long"))
+            frames.append(Frame(self.beginning, fault or "too long"))
         elif length:
             frames.append(Frame(bytes(self._buffer[:length]), fault))
         else:
@@ -163,7 +168,7 @@ class Framer:
     @property
     def unfinished(self) -> int:
         """Bytes of the frame that has begun."""
-        return len(self._buffer) if self.inside else 0
+        return self._thrown + len(self._buffer) if self.inside else 0
 
     @property
     def lone_end(self) -> bool:

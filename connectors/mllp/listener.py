@@ -50,11 +50,14 @@ class ListenerConfig(SourceConfig):
     """Which message types, processing ids and versions are taken."""
     missing_control_id: Literal["reject", "accept"] = "reject"
     """Messages without MSH-10 are answered AE; or taken, for senders that would send them again for ever."""
-    reply: Literal["on_receipt", "after_flow", "never"] = "on_receipt"
-    """When to answer: once the message is on disk, once its flows are done, or not at all. An accept acknowledgement
-    (enhanced mode) never waits for flows."""
+    reply: Literal["on_receipt", "after_flow", "after_delivery", "never"] = "on_receipt"
+    """When to answer: once the message is on disk, once its flows are done, once what they sent on is delivered too, or not at
+    all. An accept acknowledgement (enhanced mode) never waits for flows."""
     reply_timeout: Duration = Field(default=20.0, gt=0)
-    """With `after_flow`: how long to wait for the flows before answering AE."""
+    """With `after_flow` and `after_delivery`: how long to wait before answering AE."""
+    batch_reply: Literal["each", "together"] = "each"
+    """Messages that came in a batch (BHS) are answered each in a frame of its own, or together in one batch of acknowledgements
+    (BHS, acknowledgements, BTS)."""
     application_ack: Literal["same_connection", "by_flow"] = "same_connection"
     """Where application acknowledgements of enhanced mode go: back on the connection, or to another one by a flow with the
     step `acknowledge`."""
@@ -87,6 +90,7 @@ class MllpListener(Source[ListenerConfig]):
             config.accept if config.accept != Accepts() else None,
             without_control_id=config.missing_control_id == "accept",
             carries_header=config.application_ack == "by_flow",
+            answers_together=config.batch_reply == "together",
         )
         self.conformance = Conformance(config.conformance) if config.conformance != "off" else None
         self.peers: set[Peer] = set()

@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import structlog
 
 from connectors.mllp import returned
 from connectors.mllp.framing import ACK, NAK, Frame, Framer, Stream, Timer, framed
-from connectors.mllp.received import Received, read
+from connectors.mllp.received import Received, header_of, read
 from hub.connector import Receipt
 from hub.errors import Busy, HubError, MessageUnusable
 from hub.formats.hl7v2 import read_acknowledgement
+from hub.formats.hl7v2.batch import acknowledged
 from hub.formats.hl7v2.conformance import Conformance
 from hub.message import LARGE_BODY
 from hub.net.tls import is_pinned
@@ -88,6 +91,8 @@ class Peer(Stream):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self.framer.inside and not self.lost.is_set():
+            self._tell_unfinished("connection closed inside a message")
         self.lost.set()
         self.writable.set()
         self.clock.stop()
@@ -96,8 +101,6 @@ class Peer(Stream):
         for task in self._later:
             task.cancel()
         self._ring()
-        if self.framer.inside:
-            log.warning("connection closed inside a message", connection=self.listener.name, bytes=self.framer.unfinished)
 
     # What comes in.
 
@@ -184,8 +187,15 @@ class Peer(Stream):
         if self.framer.lone_end:
             self.take_what_ended()
             return
-        log.warning("a message did not arrive whole in time", connection=self.listener.name, bytes=self.framer.unfinished)
+        self._tell_unfinished("a message did not arrive whole in time")
+        self.lost.set()
         self.transport.abort()
+
+    def _tell_unfinished(self, event: str) -> None:
+        """Of a message only how much there is of it and, where that has come, its control id: the rest names patients."""
+        hl7 = header_of(self.framer.beginning)
+        control_id = hl7.control_id if hl7 is not None else ""
+        log.warning(event, connection=self.listener.name, bytes=self.framer.unfinished, control_id=control_id)
 
     def _look_whether_idle(self) -> None:
         left = self.heard + self.config.idle_timeout - self.loop.time()
@@ -270,8 +280,8 @@ class Peer(Stream):
         if self.config.commit_bytes:
             self._write([], confirmed=len(group))
         if self.config.reply == "on_receipt":
-            await self._answer_at_once(received)
-        elif self.config.reply == "after_flow":
+            self._write(await self._answers(received, self._all))
+        elif self.config.reply != "never":
             await self._answer_after_flow(received, receipt)
         if self.listener.conformance is not None and receipt is not None:
             self._offer_for_checking(self.listener.conformance, [e for e in received if e.fault is None], receipt)
@@ -309,31 +319,37 @@ class Peer(Stream):
         with contextlib.suppress(MessageUnusable):
             returned.came(self.listener.name, read_acknowledgement(body), body)
 
-    async def _answer_at_once(self, received: Sequence[Received]) -> None:
-        by_flow = self.config.application_ack == "by_flow"
-        answers: list[bytes] = []
-        for number, entry in enumerate(received, 1):
-            answers += entry.answers(by_flow=by_flow)
-            if number % TURN == 0:
-                await asyncio.sleep(0)
-        self._write(answers)
+    def _all(self, entry: Received) -> Sequence[bytes]:
+        return entry.answers(by_flow=self.config.application_ack == "by_flow")
+
+    async def _answers(self, received: Sequence[Received], of: Callable[[Received], Sequence[bytes]]) -> list[bytes]:
+        """What these are answered, a frame each; those of a batch may be answered together."""
+        frames: list[bytes] = []
+        for batch, entries in groupby(received, attrgetter("batch")):
+            answers: list[bytes] = []
+            for number, entry in enumerate(entries, 1):
+                answers += of(entry)
+                if number % TURN == 0:
+                    await asyncio.sleep(0)
+            frames += [acknowledged(batch, answers)] if batch and answers else answers
+        return frames
 
     async def _answer_after_flow(self, received: Sequence[Received], receipt: Receipt | None) -> None:
         """Whoever asked for an accept acknowledgement has it at once, and sends on; the others wait for the flows."""
-        by_flow = self.config.application_ack == "by_flow"
         good = [entry for entry in received if entry.fault is None]
         accepted = [entry for entry in good if entry.mode.accepts(failed=False)]
-        self._write([answer for entry in accepted if (answer := entry.accept_answer()) is not None])
+        self._write(await self._answers(accepted, Received.accept_answers))
         if receipt is not None and len(accepted) < len(good):
             await self._learn_outcomes(good, receipt)
         waiting = [entry for entry in received if entry.fault is not None or not entry.mode.accepts(failed=False)]
-        self._write([answer for entry in waiting for answer in entry.answers(by_flow=by_flow)])
+        self._write(await self._answers(waiting, self._all))
+        by_flow = self.config.application_ack == "by_flow"
         later = [] if by_flow else [entry for entry in accepted if entry.mode.application not in ("", "NE")]
         if receipt is not None and later:
             await self._answer_later(later, good, receipt)
 
     async def _learn_outcomes(self, good: Sequence[Received], receipt: Receipt) -> None:
-        outcomes = await receipt.outcomes(self.config.reply_timeout)
+        outcomes = await receipt.outcomes(self.config.reply_timeout, sent_on=self.config.reply == "after_delivery")
         for entry, outcome in zip(good, outcomes, strict=True):
             entry.outcome = outcome
         if refused := [number for number, outcome in enumerate(outcomes) if outcome == "quarantined"]:
@@ -342,7 +358,7 @@ class Peer(Stream):
     async def _answer_later(self, later: Sequence[Received], good: Sequence[Received], receipt: Receipt) -> None:
         async def answer() -> None:
             await self._learn_outcomes(good, receipt)
-            self._write([answer for entry in later if (answer := entry.application_answer()) is not None])
+            self._write(await self._answers(later, Received.application_answers))
 
         if len(self._later) >= WAITING_FRAMES:
             await asyncio.wait(self._later, return_when=asyncio.FIRST_COMPLETED)

@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 DONE = ("delivered", "skipped")
 """Outcomes after which the sender hears that all is well; a message no flow wants is one of them."""
+CONTROL_ID = 9
+"""Where MSH-10 stands among the parts between field separators."""
 LONGEST_HEADER = 2000
 """Bytes of an MSH that a message carries along for its application acknowledgement."""
 
@@ -51,6 +53,8 @@ class Rules:
     """Takes messages without MSH-10."""
     carries_header: bool = False
     """Messages that ask for an application acknowledgement carry their MSH along, for the step `acknowledge`."""
+    answers_together: bool = False
+    """Messages of a batch are answered with a batch."""
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +73,8 @@ class Received:
     """It is turned away for now: rejected, not in error."""
     acknowledges: bool = False
     """It is an acknowledgement itself."""
+    batch: bytes = b""
+    """Header (BHS) of the batch it is answered together with; empty when it is answered for itself."""
 
     def turn_away(self, reason: str) -> None:
         """It was not kept, and may be sent again later."""
@@ -78,29 +84,26 @@ class Received:
         """Everything it is answered, in order.  After a negative accept acknowledgement nothing more is to come, and without
         one the application acknowledgement of a message that is not taken is ours to give, for no flow ever sees it.
         """
-        accept = self.accept_answer()
-        answers = [] if accept is None else [accept]
-        if self.mode.original or (accept is None if self.fault is not None else not by_flow):
-            application = self.application_answer()
-            if application is not None:
-                answers.append(application)
+        answers = self.accept_answers()
+        if self.mode.original or (not answers if self.fault is not None else not by_flow):
+            answers += self.application_answers()
         return answers
 
-    def accept_answer(self) -> bytes | None:
+    def accept_answers(self) -> list[bytes]:
         """CA, CE or CR, when the message asks for it: it says that the message is safe, or why it is not taken."""
         if self.hl7 is None or self.acknowledges or not self.mode.accepts(failed=self.fault is not None):
-            return None
+            return []
         internal = self.fault is not None and self.fault.code == "207" and not self.later
-        return acknowledge(self.hl7, "CE" if internal else f"C{self.code[1]}", self.fault)
+        return [acknowledge(self.hl7, "CE" if internal else f"C{self.code[1]}", self.fault)]
 
-    def application_answer(self) -> bytes | None:
+    def application_answers(self) -> list[bytes]:
         """AA, AE or AR, when the message asks for it."""
         if self.hl7 is None or self.acknowledges:
-            return None
+            return []
         fault, code = self.fault, self.code
         if fault is None and self.outcome not in DONE:
             fault, code = Fault("207", "", f"the message is safe, but its work is not done: {self.outcome}"), "AE"
-        return acknowledge(self.hl7, code, fault) if self.mode.applies(failed=fault is not None) else None
+        return [acknowledge(self.hl7, code, fault)] if self.mode.applies(failed=fault is not None) else []
 
 
 def read(frame: Frame, rules: Rules) -> Iterator[Received]:
@@ -115,22 +118,34 @@ def read(frame: Frame, rules: Rules) -> Iterator[Received]:
         message = Message(frame.body, "hl7v2")
         yield Received(message, None, fault=Fault("200"), reason="the frame holds no HL7 v2 message; it was not answered")
     for part in parts:
-        yield _examined(part, rules)
+        entry = _examined(part, rules)
+        if rules.answers_together:
+            entry.batch = part.header
+        yield entry
 
 
 def _damaged(frame: Frame) -> Received:
     too_long = frame.fault == "too long"
     text = "the message is too long" if too_long else "a new message began before this one was whole"
-    try:
-        hl7 = Hl7(frame.body)
-    except MessageUnusable:
-        hl7 = None
-    if hl7 is None or not hl7.control_id:
+    hl7 = header_of(frame.body)
+    if hl7 is None:
         return Received(Message(frame.body, "hl7v2"), None, ORIGINAL, Fault("207", "", text), "AR", f"{text}; not answered")
     return Received(
         Message(frame.body, "hl7v2"), hl7, mode_of(hl7), Fault("207", "", text), "AR", f"{text}; answered AR",
         acknowledges=is_acknowledgement(hl7),
     )  # fmt: skip
+
+
+def header_of(part: bytes) -> Hl7 | None:
+    """A message of which there is a part only; None when that does not tell which one it is: a control id that may have been
+    cut off would be that of another message.
+    """
+    try:
+        hl7 = Hl7(part)
+    except MessageUnusable:
+        return None
+    whole = len(hl7.fields_of(0)) > CONTROL_ID + 1 or len(hl7.ids) > 1
+    return hl7 if whole and hl7.control_id.strip() else None
 
 
 def _examined(part: Part, rules: Rules) -> Received:

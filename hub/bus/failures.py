@@ -21,6 +21,9 @@ from hub.units import now_micros
 
 log = structlog.get_logger(__name__)
 
+STILL_TO_COME = (*OPEN_STATES, "parked")
+"""States in which a message has not come to its end."""
+ENDED_WELL = ("delivered", "skipped")
 LOOK_AGAIN = 0.5
 """Seconds after which who waits for an outcome looks by itself: another hub on the same database may have brought it about."""
 
@@ -60,10 +63,27 @@ class Follower:
         if final:
             self.finished(item.seq)
 
-    async def outcomes(self, seqs: Sequence[int], timeout: float) -> list[str]:
-        """The state each message has come to once nothing of it is open, or when the time is over."""
+    async def outcomes(self, seqs: Sequence[int], timeout: float, *, sent_on: bool = False) -> list[str]:
+        """The state each message has come to once nothing of it is open, or when the time is over.
+
+        With `sent_on` that of what was made of it counts too: of several the first that did not end well.
+        """
         end = time.monotonic() + timeout
-        return [await self._outcome_of(seq, end) for seq in seqs]
+        outcome_of = self._outcome_of_all if sent_on else self._outcome_of
+        return [await outcome_of(seq, end) for seq in seqs]
+
+    async def _outcome_of_all(self, seq: int, end: float) -> str:
+        """Of a message and, when it ended well, of those made of it, and of those made of these."""
+        reader = self._core.reader
+        own = state = await self._outcome_of(seq, end)
+        ids = [row.id for row in await reader.messages_by_seq([seq])]
+        while ids and state in ENDED_WELL:
+            made = await reader.children(ids)
+            for row in made:
+                if (state := await self._outcome_of(row.seq, end)) not in ENDED_WELL:
+                    return state
+            ids = [row.id for row in made]
+        return own
 
     async def _outcome_of(self, seq: int, end: float) -> str:
         while True:
@@ -72,7 +92,7 @@ class Follower:
             rows = await self._core.reader.messages_by_seq([seq])
             state = state_of(rows[0].state if rows else None, await self._core.reader.works_of([seq]))
             left = end - time.monotonic()
-            if state not in OPEN_STATES or left <= 0:
+            if state not in STILL_TO_COME or left <= 0:
                 self._forget(seq, future)
                 return state
             try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from hub.bus.core import Core
 from hub.bus.failpoints import reached
@@ -18,9 +18,14 @@ from hub.settings.model import ConnectionSettings
 from hub.store.rows import NewMessage, NewWork, Write
 from hub.units import now_micros
 
-Outcomes = Callable[[Sequence[int], float], Awaitable[list[str]]]
 TURN = 100
 """Messages of one delivery that are made ready before others have their turn."""
+
+
+class Outcomes(Protocol):
+    """How messages ended, by seq."""
+
+    def __call__(self, seqs: Sequence[int], timeout: float, *, sent_on: bool = False) -> Awaitable[list[str]]: ...
 
 
 @dataclass(slots=True)
@@ -36,8 +41,8 @@ class DeliveryReceipt:
     async def outcome(self, timeout: float) -> str:
         return next((state for state in await self.outcomes(timeout) if state != "delivered"), "delivered")
 
-    async def outcomes(self, timeout: float) -> list[str]:
-        return await self._outcomes([row.seq for row in self._rows], timeout)
+    async def outcomes(self, timeout: float, *, sent_on: bool = False) -> list[str]:
+        return await self._outcomes([row.seq for row in self._rows], timeout, sent_on=sent_on)
 
     async def answered_no(self, numbers: Sequence[int]) -> None:
         rows = [self._rows[number] for number in numbers]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import hl7
 import pytest
 from structlog.testing import capture_logs
 
@@ -17,6 +18,7 @@ from tests.connectors.wire import END, START, Wire, adt, frame, listening, wire
 from tests.support import ask, clinic_folder, port_of, running_hub, settled, until
 
 ACK, NAK = b"\x06", b"\x15"
+ACKNOWLEDGEMENT = b"MSH|^~\\&|EHR|RIVER|HUB|RIVER|20261123||ACK^A04|X1|P|2.5|||AL|AL\rMSA|AA|77\r"
 
 
 def enhanced(control_id: str, accept: str = "AL", application: str = "AL", **more: Any) -> bytes:
@@ -36,7 +38,7 @@ class Waiting(FakeDeliver):
         hub = self
 
         class Receipt(FakeReceipt):
-            async def outcomes(self, timeout: float) -> list[str]:
+            async def outcomes(self, timeout: float, *, sent_on: bool = False) -> list[str]:
                 try:
                     async with asyncio.timeout(timeout):
                         await hub.done.wait()
@@ -215,6 +217,23 @@ async def test_what_a_listener_does_not_take_is_answered_with_its_code(
     assert (deliver.delivered, len(deliver.refused)) == ([], 1)
 
 
+@pytest.mark.parametrize(
+    ("accept", "answers"),
+    [
+        ({"types": ["SIU^*"]}, ["CR"]),
+        ({"processing_ids": ["T"]}, ["CR"]),
+        ({"versions": ["2.3"]}, ["CR"]),
+    ],
+    ids=str,
+)
+async def test_in_enhanced_mode_it_is_a_commit_reject(accept: dict[str, list[str]], answers: list[str]) -> None:
+    async with listening(accept=accept) as listener, wire(listener.port) as partner:
+        await partner.send(frame(enhanced("M1")) + frame(ACKNOWLEDGEMENT) + frame(b""))
+        partner.writer.write_eof()
+        found = (await partner.rest()).split(END)[:-1]
+    assert [answer.split(b"\rMSA|")[1][:5].decode() for answer in found] == [f"{code}|M1" for code in answers]
+
+
 async def test_what_it_takes_is_taken() -> None:
     accept = {"types": ["SIU^*", "ADT^A0[48]"], "processing_ids": ["P"], "versions": ["2.5*"]}
     async with listening(accept=accept) as listener, wire(listener.port) as partner:
@@ -262,6 +281,75 @@ async def test_a_message_of_a_batch_knows_its_place(tmp_path: Path) -> None:
         assert await partner.answers_until("M3") == ["AA M1", "AA M2", "AA M3"]
     kept = [dict(message.headers) for message in deliver.delivered]
     assert kept == [{"index": "1 of 2", "batch": "B77"}, {"index": "2 of 2", "batch": "B77"}, {}]
+
+
+# A batch that is answered with a batch.
+
+BATCH = b"BHS|^~\\&|EHR|RIVER|HUB|LAKE|20261123||||B77\r" + adt("M1") + adt("M2").replace(b"ADT^A04", b"") + b"BTS|2\r"
+
+
+def parted(frame: bytes) -> list[list[str]]:
+    return [line.split("|") for line in frame.decode().removesuffix("\r").split("\r")]
+
+
+async def test_a_batch_may_be_answered_with_a_batch() -> None:
+    """BHS and BTS around an acknowledgement for each message; BHS-12 names the batch that is answered."""
+    async with listening(batch_reply="together") as listener, wire(listener.port) as partner:
+        await partner.send(frame(b"FHS|^~\\&|EHR\r" + BATCH + b"FTS|1\r") + frame(adt("M3")))
+        bhs, *acknowledgements, bts = parted(await partner.frame())
+        assert str(await partner.answer()) == "AA M3", "a message that came in no batch is answered as ever"
+    assert bhs[:6] == ["BHS", "^~\\&", "HUB", "LAKE", "EHR", "RIVER"]
+    assert len(bhs[6]) == len("20261123090000+0000")
+    assert (len(bhs), bhs[11]) == (12, "B77")
+    assert bhs[10] not in ("", "B77")
+    assert [line[0] for line in acknowledgements] == ["MSH", "MSA", "MSH", "MSA", "ERR"]
+    assert [line[1:3] for line in acknowledgements if line[0] == "MSA"] == [["AA", "M1"], ["AR", "M2"]]
+    assert bts == ["BTS", "2"]
+
+
+async def test_two_batches_in_a_frame_are_answered_with_two() -> None:
+    other = b"BHS#^~\\&#LAB########B78\r" + adt("M4") + b"BTS#1\r"
+    async with listening(batch_reply="together") as listener, wire(listener.port) as partner:
+        await partner.send(frame(BATCH + other) + frame(BATCH))
+        found = [parted(await partner.frame()) for _ in range(2)]
+        third = parted(await partner.frame())
+    assert [lines[0][11] if len(lines[0]) > 1 else lines[0][0].split("#")[11] for lines in found] == ["B77", "B78"]
+    assert found[1][-1] == ["BTS#1"]
+    assert third[-1] == ["BTS", "2"]
+
+
+async def test_a_batch_none_of_whose_messages_asks_for_an_answer_gets_none() -> None:
+    silent = b"BHS|^~\\&|EHR\r" + enhanced("M1", "NE", "NE") + enhanced("M2", "ER", "NE") + b"BTS|2\r"
+    async with listening(batch_reply="together") as listener, wire(listener.port) as partner:
+        await partner.send(frame(silent) + frame(adt("LAST")))
+        assert await partner.answers_until("LAST") == ["AA LAST"]
+
+
+async def test_after_flow_both_kinds_of_acknowledgement_come_in_batches_of_their_own() -> None:
+    deliver = Waiting()
+    both = b"BHS|^~\\&|EHR||||||||B79\r" + enhanced("M1") + enhanced("M2") + b"BTS|2\r"
+    async with listening(deliver, batch_reply="together", reply="after_flow") as listener, wire(listener.port) as partner:
+        await partner.send(frame(both))
+        accepted = parted(await partner.frame(1))
+        deliver.done.set()
+        applied = parted(await partner.frame())
+    assert [line[1:3] for line in accepted if line[0] == "MSA"] == [["CA", "M1"], ["CA", "M2"]]
+    assert [line[1:3] for line in applied if line[0] == "MSA"] == [["AA", "M1"], ["AA", "M2"]]
+
+
+async def test_messages_that_only_stand_one_after_another_are_no_batch() -> None:
+    async with listening(batch_reply="together") as listener, wire(listener.port) as partner:
+        await partner.send(frame(adt("M1") + adt("M2")))
+        assert await partner.answers_until("M2") == ["AA M1", "AA M2"]
+
+
+async def test_python_hl7_reads_the_batch_of_acknowledgements() -> None:
+    """Somebody else's parser."""
+    async with listening(batch_reply="together") as listener, wire(listener.port) as partner:
+        await partner.send(frame(BATCH))
+        batch = hl7.parse_batch((await partner.frame()).decode())
+    assert [str(message.segment("MSA")) for message in batch] == ["MSA|AA|M1", "MSA|AR|M2|the message type (MSH-9) is missing"]
+    assert str(batch.header[12]) == "B77"
 
 
 # Silent links.

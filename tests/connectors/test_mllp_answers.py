@@ -72,6 +72,23 @@ async def test_each_answer_has_a_policy_of_its_own(answer: str, policy: str, tmp
     assert pms.seen["M1"] == 1, "it is not sent again: a receiver was once flooded with thousands of copies"
 
 
+@pytest.mark.parametrize("answer", SCRIPTED)
+async def test_after_any_answer_a_message_may_go_again(answer: str, tmp_path: Path) -> None:
+    """AE too, whatever the standard says; here nothing else would be tried again."""
+    async with EhrServer(script_of([SCRIPTED[answer], SCRIPTED[answer]])) as pms:
+        text = POLICY.replace("on_rejected: retry", "on_rejected: quarantine").replace('attempts: "2"', 'attempts: "5"')
+        text = text.replace("@PORT@", str(pms.port)).replace("@ANSWERS@", f"{answer}: retry")
+        async with running_hub(clinic_folder(tmp_path, text)) as hub, wire(port_of(hub, "ehr")) as ehr:
+            await ehr.send(frame(adt("M1")))
+
+            async def delivered() -> bool:
+                listed = await ask(hub, "messages.list", control_id="M1", connection="pms")
+                return [m["state"] for m in listed] == ["delivered"]
+
+            await until(delivered)
+    assert pms.seen["M1"] == 3
+
+
 async def test_silence_held_for_a_person_does_not_stop_other_patients(tmp_path: Path) -> None:
     """Resending by itself after a time-out is a choice: some receivers have worked on what they did not answer."""
     async with EhrServer(lambda _, control_id, __: "silent" if control_id == "M1" else "AA") as pms:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import uvloop
 from hypothesis import given, settings, strategies as st
+from structlog.testing import capture_logs
 
 from connectors.mllp import Frame, Framer, framed
 from hub.message import Message
@@ -31,6 +33,7 @@ LARGE = adt("M1", more=("NTE|1||" + "x" * 300_000,))
 FITS = adt("M1", more=("NTE|1||" + "x" * (1024 - len(adt("M1")) - 8),))
 TOO_LONG = FITS.replace(b"NTE", b"NTES", 1)
 FAR_TOO_LONG = adt("M1", more=("NTE|1||" + "x" * 20_000,))
+LONG_HEADER = M1.replace(b"|EHR|", b"|" + b"E" * 1024 + b"|", 1)
 BHS, BTS = b"BHS|^~\\&|EHR|RIVER|HUB|RIVER|20261123||||B1\r", b"BTS|2\r"
 FHS, FTS = b"FHS|^~\\&|EHR|RIVER|HUB|RIVER|20261123\r", b"FTS|1\r"
 NO_TYPE = M1.replace(b"ADT^A04", b"")
@@ -63,6 +66,9 @@ CASES: dict[str, Case] = {
     "an end without its carriage return, then silence": Case(START + M1 + LONE, ("AA M1",), (M1,), silence=True),
     "no end": Case(START + M1 + frame(M2), ("AR M1", "AA M2"), (M2,), refused=1),
     "no end twice": Case(START + M1 + START + M2 + frame(M3), ("AR M1", "AR M2", "AA M3"), (M3,), refused=2),
+    "no end, cut within the control id": Case(START + M1[: M1.index(b"M1") + 1] + frame(M2), ("AA M2",), (M2,), refused=1),
+    "no end, cut behind the control id": Case(START + M1[: M1.index(b"M1") + 3] + frame(M2), ("AR M1", "AA M2"), (M2,), 1),
+    "no end, and no HL7": Case(START + b"hello" + frame(M2), ("AA M2",), (M2,), refused=1),
     "no start": Case(M1 + END + frame(M2), ("AA M2",), (M2,)),
     "no start, leniently": Case(
         M1 + END + b"\r\n" + M2 + END + frame(M3), ("AA M1", "AA M2", "AA M3"), (M1, M2, M3), settings=LENIENT
@@ -85,6 +91,7 @@ CASES: dict[str, Case] = {
     "as long as may be": Case(frame(FITS), ("AA M1",), (FITS,), settings=SMALL),
     "a byte too long": Case(frame(TOO_LONG) + frame(M2), ("AR M1", "AA M2"), (M2,), refused=1, settings=SMALL),
     "far too long": Case(frame(FAR_TOO_LONG) + frame(M2), ("AR M1", "AA M2"), (M2,), refused=1, settings=SMALL),
+    "too long before its control id is told": Case(frame(LONG_HEADER) + frame(M2), ("AA M2",), (M2,), 1, settings=SMALL),
     "two messages in one frame": Case(frame(M1 + M3), ("AA M1", "AA M3"), (M1, M3)),
     "a batch": Case(frame(BHS + M1 + M3 + BTS), ("AA M1", "AA M3"), (M1, M3)),
     "a file of a batch": Case(frame(FHS + BHS + M1 + M3 + BTS + FTS), ("AA M1", "AA M3"), (M1, M3)),
@@ -150,6 +157,82 @@ async def test_what_ends_inside_a_frame_is_never_processed(cut: Callable[[bytes]
             assert await partner.rest() == b""
     assert [message.body for message in deliver.delivered] == [M1]
     assert deliver.refused == []
+
+
+async def test_what_ends_inside_a_frame_is_told_with_its_length_and_which_message_it_was() -> None:
+    """Without what it says of a patient."""
+    with capture_logs() as logs:
+        async with listening() as listener:
+            for part in (M2[:-5], M2[:12], b"hello"):
+                async with wire(listener.port) as partner:
+                    await partner.send(START + part)
+                await until(lambda: not listener.peers)
+        async with listening(max_frame="1KiB") as listener:
+            async with wire(listener.port) as partner:
+                await partner.send(START + FAR_TOO_LONG)
+            await until(lambda: not listener.peers)
+    told = [line for line in logs if "inside a message" in line["event"]]
+    assert [line["bytes"] for line in told] == [len(M2) - 5, 12, 5, len(FAR_TOO_LONG)]
+    assert [line["control_id"] for line in told] == ["M2", "", "", "M1"]
+    assert "DOE" not in str(logs)
+
+
+ODDITIES = {
+    "outside of messages": b"hello" + frame(M1) + b"\r\n",
+    "1C alone": START + M1 + LONE,
+}
+
+
+@pytest.mark.parametrize("oddity", ODDITIES)
+async def test_what_a_peer_does_wrong_is_told_once_for_each_connection(oddity: str) -> None:
+    with capture_logs() as logs:
+        async with listening() as listener:
+            for _ in range(2):
+                async with wire(listener.port) as partner:
+                    await partner.send((ODDITIES[oddity] + frame(M2)) * 5)
+                    for _ in range(10):
+                        assert (await partner.answer()).code == "AA"
+            async with wire(listener.port) as good:
+                await good.send(frame(M1) + frame(M2) + frame(b""))
+                assert await good.answers_until("M2") == ["AA M1", "AA M2"]
+    assert [line["connection"] for line in logs if oddity in line["event"]] == ["ehr"] * 2
+
+
+async def test_a_pause_within_the_end_of_a_frame_is_no_oddity() -> None:
+    with capture_logs() as logs:
+        async with listening() as listener, wire(listener.port) as partner:
+            for id in ("M1", "M2"):
+                sent = frame(adt(id))
+                await partner.send(sent[:-1])
+                await asyncio.sleep(0.1)
+                await partner.send(sent[-1:])
+                assert str(await partner.answer()) == f"AA {id}"
+            [peer] = listener.peers
+            assert (peer.framer.junk, peer.framer.lone_ends) == (0, 0)
+    assert logs == []
+
+
+async def test_silence_after_an_end_character_is_200_ms() -> None:
+    async with listening() as listener, wire(listener.port) as partner:
+        await partner.send(START + M1 + LONE)
+        began = time.monotonic()
+        assert str(await partner.answer()) == "AA M1"
+        assert 0.15 < time.monotonic() - began < 1.5
+        await partner.send(b"\r" + frame(M2))
+        assert str(await partner.answer()) == "AA M2", "the carriage return that comes late is between frames"
+
+
+async def test_without_a_setting_a_message_may_be_20_mib() -> None:
+    most = 20 * 1024 * 1024
+    fits = adt("M1", more=("OBX|1|ED|||^AP^PDF^Base64^" + "A" * (most - len(adt("M1")) - 27),))
+    assert len(fits) == most
+    deliver = FakeDeliver()
+    async with listening(deliver) as listener, wire(listener.port) as partner:
+        await partner.send(frame(fits))
+        assert str(await partner.answer(30)) == "AA M1"
+        await partner.send(frame(fits.replace(b"|M1|", b"|M2x|")) + frame(M3))
+        assert await partner.answers_until("M3", 30) == ["AR M2x", "AA M3"]
+    assert [message.body for message in deliver.delivered] == [fits, M3]
 
 
 class SlowDeliver(FakeDeliver):
@@ -246,6 +329,12 @@ def test_silence_makes_an_end_of_an_end_character_only(body: bytes, missing: int
     assert framer.feed(body[-missing:] + LONE) == []
     assert framer.silence() == [Frame(body)]
     assert framer.feed(framed(body)) == [Frame(body)]
+
+
+def test_what_is_no_message_is_counted() -> None:
+    framer = Framer(10**6)
+    framer.feed(b"xx" + frame(b"") + b"\r\n" + frame(b"") + START + LONE + frame(M1) + b"y")
+    assert (framer.junk, framer.gap, framer.empty, framer.lone_ends, framer.begun) == (5, 1, 3, 1, 4)
 
 
 def test_a_frame_that_never_ends_is_not_kept_in_memory() -> None:

@@ -17,12 +17,12 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from connectors.mllp import ListenerConfig, MllpListener
-from connectors.simulators.ehr import EhrClient
+from connectors.simulators.ehr import EhrClient, EhrServer, script_of
 from hub.errors import ConnectionDown, StoreError
 from hub.message import Message
 from hub.testing import CANARY, ConnectorContract, FakeDeliver, FakeReceipt
-from tests.connectors.wire import END, START, adt, frame, listening, read_ack, wire
-from tests.support import ask, clinic_folder, port_of, running_hub, settled, until
+from tests.connectors.wire import END, START, Partner, acknowledgement, adt, frame, listening, read_ack, wire
+from tests.support import ask, clinic_folder, free_port, port_of, running_hub, settled, until
 
 
 class TestContract(ConnectorContract):
@@ -391,6 +391,87 @@ async def test_after_flow_does_not_wait_for_ever(tmp_path: Path) -> None:
         assert CANARY not in answer.raw.decode()
 
 
+# reply: after_delivery.
+
+ALL_THE_WAY = """
+connections:
+  ehr: {kind: mllp_listener, port: "0", reply: after_delivery, reply_timeout: @TIME@}
+  pms: {kind: mllp_sender, host: 127.0.0.1, port: "@PORT@", on_rejected: @REJECTED@, retry: {first: 50ms, most: 100ms}}
+flows:
+  forward: {from: ehr, steps: [{send: pms}]}
+"""
+
+
+def all_the_way(folder: Path, port: int, rejected: str = "quarantine", time: str = "5s") -> Path:
+    text = ALL_THE_WAY.replace("@PORT@", str(port)).replace("@REJECTED@", rejected).replace("@TIME@", time)
+    return clinic_folder(folder, text)
+
+
+async def test_after_delivery_the_sender_hears_what_the_destination_said(tmp_path: Path) -> None:
+    """Mirth's tracker 1399: an engine that answers when the route is done hides that the destination refused."""
+    async with EhrServer(lambda _, control_id, __: "AE" if control_id == "BAD" else "AA") as pms:
+        async with running_hub(all_the_way(tmp_path, pms.port)) as hub, wire(port_of(hub, "ehr")) as partner:
+            await partner.send(frame(adt("G1")) + frame(adt("BAD", "00043")) + frame(adt("G2", "00044")))
+            answers = [await partner.answer() for _ in range(3)]
+            assert [str(answer) for answer in answers] == ["AA G1", "AE BAD", "AA G2"]
+            assert "quarantined" in answers[1].segments["ERR"][8]
+            await partner.send(frame(adt("BAD", "00043")))
+            assert str(await partner.answer()) == "AE BAD"
+        assert pms.seen["BAD"] == 2, "after a negative answer a resend is looked at afresh"
+
+
+async def test_after_delivery_waits_for_the_destination(tmp_path: Path) -> None:
+    async with (
+        EhrServer(script_of(["AE", "AE", "AA"])) as pms,
+        running_hub(all_the_way(tmp_path, pms.port, "retry")) as hub,
+        wire(port_of(hub, "ehr")) as partner,
+    ):
+        await partner.send(frame(adt("M1")))
+        assert str(await partner.answer()) == "AA M1"
+        assert pms.seen["M1"] == 3
+
+
+async def test_after_delivery_a_destination_that_is_down_is_told_in_an_answer(tmp_path: Path) -> None:
+    """Mirth's tracker 1793: the sender gets a well-formed AE, and the message goes when the destination is back."""
+    port = free_port()
+    async with running_hub(all_the_way(tmp_path, port, time="300ms")) as hub, wire(port_of(hub, "ehr")) as partner:
+        await partner.send(frame(adt("M1")))
+        answer = await partner.answer()
+        assert str(answer) == "AE M1"
+        assert answer.segments["ERR"][8].startswith("the message is safe")
+        async with EhrServer(port=port) as pms:
+            await until(lambda: pms.seen["M1"] == 1)
+            await settled(hub)
+            await partner.send(frame(adt("M1")))
+            assert str(await partner.answer()) == "AA M1", "the resend hears how it ended, and is not sent on again"
+            assert pms.seen["M1"] == 1
+
+
+ASKING = """
+connections:
+  ehr: {kind: mllp_listener, port: "0", reply: after_flow}
+  pms: {kind: mllp_sender, host: 127.0.0.1, port: "@PORT@"}
+flows:
+  questions: {from: ehr, steps: [{ask: pms}]}
+"""
+
+
+async def test_after_flow_waits_for_the_answer_to_a_question(tmp_path: Path) -> None:
+    """While a question is out the flow is parked, which is no end."""
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        body = (await reader.readuntil(END))[1:-2]
+        await asyncio.sleep(0.5)
+        writer.write(acknowledgement("AA", body.split(b"|")[9].decode()))
+        await reader.read()
+
+    async with Partner(slow) as pms:
+        text = ASKING.replace("@PORT@", str(pms.port))
+        async with running_hub(clinic_folder(tmp_path, text)) as hub, wire(port_of(hub, "ehr")) as partner:
+            await partner.send(frame(adt("M1")))
+            assert str(await partner.answer()) == "AA M1"
+
+
 # Partners that are not welcome, and slow ones.
 
 
@@ -428,11 +509,15 @@ async def test_too_many_connections_are_closed_and_there_is_room_again_afterward
 
 async def test_a_message_that_stops_in_the_middle_is_given_up() -> None:
     deliver = FakeDeliver()
-    async with listening(deliver, frame_timeout="200ms") as listener, wire(listener.port) as partner:
-        await partner.send(frame(adt("M1")) + START + adt("M2")[:40])
-        assert str(await partner.answer()) == "AA M1"
-        assert await partner.rest(timeout=2) == b""
+    with capture_logs() as logs:
+        async with listening(deliver, frame_timeout="200ms") as listener, wire(listener.port) as partner:
+            await partner.send(frame(adt("M1")) + START + adt("M2")[:70])
+            assert str(await partner.answer()) == "AA M1"
+            assert await partner.rest(timeout=2) == b""
     assert [message.body for message in deliver.delivered] == [adt("M1")]
+    assert [(line["event"], line["bytes"], line["control_id"]) for line in logs] == [
+        ("a message did not arrive whole in time", 70, "M2")
+    ]
 
 
 async def test_a_message_that_comes_drop_by_drop_is_given_up_too() -> None:

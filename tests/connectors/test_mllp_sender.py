@@ -366,6 +366,16 @@ async def test_the_check_reaches_the_partner_and_sends_nothing() -> None:
         await sender.check()
 
 
+async def test_a_partner_that_is_gone_without_a_word_is_found_out_by_keep_alives() -> None:
+    async with EhrServer() as pms, sending(pms.port) as sender:
+        await sender.send(message("M1"))
+        [link] = sender._links
+        sock = link.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        options = [socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT]
+        assert [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [60, 15, 4]
+
+
 # What is not sent.
 
 
