@@ -11,7 +11,7 @@ from hub.errors import ConnectionDown, MessageRejected
 from hub.hookspecs import hookimpl
 from hub.message import Message
 from hub.net.auth import HeaderName, HeaderValue, HttpAuth
-from hub.net.hosts import is_loopback
+from hub.net.hosts import check_url
 from hub.net.http import HttpClient, is_web_page
 from hub.net.tls import TlsClient
 from hub.units import Duration
@@ -43,23 +43,8 @@ class HttpConfig(DestinationConfig):
     @model_validator(mode="after")
     def _addresses_can_be_used(self) -> HttpConfig:
         for url in filter(None, (self.url, self.auth.token_url)):
-            self._check_address(url)
+            check_url(url, allow_plaintext=self.allow_plaintext)
         return self
-
-    def _check_address(self, url: str) -> None:
-        try:
-            parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
-        except ValueError:
-            host = None
-        if not host:
-            raise ValueError(
-                "an address has no host, or a port that is none; expected https://HOST/PATH or https://HOST:PORT/PATH"
-            )
-        if parts.username or parts.password:
-            raise ValueError("credentials do not belong into a URL; put them under `auth`")
-        if parts.scheme != "https" and not is_loopback(host) and not self.allow_plaintext:
-            raise ValueError("an address beyond this machine needs https, or `allow_plaintext` with the reason why not")
 
 
 class Http(Destination[HttpConfig]):

@@ -132,6 +132,22 @@ CODES: dict[str, tuple[str, str]] = {
     "CLI-004": ("A parameter makes no sense.", "The text says which."),
     "CLI-005": ("A time is not written as one.", "Write 2026-11-23T08:00, or an age: 24h, 3d."),
     "CLI-006": ("There is nothing to do.", "Name files that exist."),
+    "COR-001": (
+        "A partner refuses the CORE envelopes of a connection.",
+        "Check sender_id, receiver_id, form and the clock against its companion guide; messages wait.",
+    ),
+    "COR-002": (
+        "A partner refused the CORE envelope of a message.",
+        "The text has its ErrorCode, the attempt its own words; correct what it names and replay.",
+    ),
+    "COR-003": (
+        "A message cannot be put into a CORE envelope.",
+        "The text says which setting of the connection helps; then replay it.",
+    ),
+    "COR-004": (
+        "A file of a CORE pick-up was damaged on its way.",
+        "It is fetched again by itself; when that goes on, ask the partner how it makes the CheckSum.",
+    ),
     "ELG-001": ("plan_checks was given something that is no appointment.", "Put it behind `save: appointment`."),
     "ELG-002": ("check_failed was given something that is no failure.", "Use it in a flow `from: {failed: FLOW}`."),
     "ELG-003": ("day_sheet has no day to write about.", 'Use it in a flow by the clock: `from: {every: day, at: "06:00"}`.'),

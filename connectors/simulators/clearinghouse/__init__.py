@@ -9,6 +9,7 @@ facade.py    what all façades have in common: who may ask, which fault is next,
 server.py    the HTTP server and its tokens
 raw.py       façade: X12 in the body of a POST
 json_v3.py   façade: JSON (eligibility v3); rendered_v3.py makes it of a 271
+core.py      façades: envelopes of CAQH CORE connectivity, as SOAP and as forms
 batch.py     façade: files of many questions, dropped into a folder and answered in another
 
     async with Clearinghouse([Member(...)]) as house:

@@ -82,7 +82,11 @@ class Facade(ABC):
 
     async def _not_done(self, request: Request, fault: Fault, entry: Entry) -> Response:
         self.house.ledger.ended(entry, str(fault.status) if fault.kind == "status" else fault.kind)
-        return await self.house.misbehave(request, fault) or self.unauthorized()
+        return await self.house.misbehave(request, fault) or self.refuse(fault)
+
+    def refuse(self, fault: Fault) -> Response:
+        """The answer to a fault for which this façade has words of its own; by default that of a token that is not known."""
+        return self.unauthorized()
 
     async def _done(self, request: Request, fault: Fault, entry: Entry, verdict: Verdict) -> Response:
         if fault.kind == "stray":

@@ -35,6 +35,8 @@ Kind = Literal[
     "aaa",
     "ta1",
     "999",
+    "core",
+    "fault",
 ]
 """
 status               an HTTP status, nothing is done; `429 after 2` with Retry-After in seconds, `503 until 2` as a date
@@ -48,6 +50,8 @@ half                 the answer is cut off, and says nothing of it
 empty, html          a good status with nothing, or with a page for people
 stray                the answer to somebody else's question
 lose                 what was taken is never spoken of again (batches)
+core, fault          an ErrorCode of a CORE envelope with its HTTP status (`core SenderIDIllegal 500`), or a SOAP fault
+                     (`fault Receiver`); nothing is done
 aaa, ta1, 999        a rejection with its loop and follow-up (`aaa 72 2100C C`), a TA1 with its note (`ta1 006`), a 999
 """
 _PLAIN: tuple[Kind, ...] = (
@@ -66,7 +70,7 @@ class Fault:
     as_date: bool = False
     """Retry-After is a date."""
     code: str = ""
-    """AAA03, or TA105."""
+    """AAA03, TA105, ErrorCode, or the code of a SOAP fault."""
     loop: str = ""
     follow_up: str = ""
     """AAA04."""
@@ -74,7 +78,7 @@ class Fault:
     @property
     def before_commit(self) -> bool:
         """Whether what was asked is not done at all."""
-        return self.kind in ("status", "expire", "silent", "drop")
+        return self.kind in ("status", "expire", "silent", "drop", "core", "fault")
 
 
 FINE = Fault()
@@ -93,6 +97,9 @@ def fault(word: str) -> Fault:
         return Fault("aaa", code=found[1], loop=found[2] or "", follow_up=found[3] or "C")
     if found := re.fullmatch(r"ta1 (\d\d\d)", word):
         return Fault("ta1", code=found[1])
+    if found := re.fullmatch(r"(core|fault) ([A-Za-z0-9]+)(?: (\d\d\d))?", word):
+        kind: Kind = "core" if found[1] == "core" else "fault"
+        return Fault(kind, int(found[3] or 200), code=found[2])
     raise ValueError(f"the clearinghouse knows no fault {word!r}; see connectors/simulators/clearinghouse/faults.py")
 
 

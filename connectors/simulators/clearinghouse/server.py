@@ -8,13 +8,14 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from connectors.simulators.clearinghouse.core import CoreForm, CoreSoap
 from connectors.simulators.clearinghouse.facade import Facade, Hangup, basic, with_status
 from connectors.simulators.clearinghouse.faults import Fault, Faults
 from connectors.simulators.clearinghouse.json_v3 import JsonV3
@@ -24,7 +25,8 @@ from connectors.simulators.clearinghouse.raw import Raw
 from connectors.simulators.clearinghouse.x12 import PAGE
 from hub.console.server import Server
 
-FACADES: tuple[type[Facade], ...] = (Raw, JsonV3)
+AnyFacade = TypeVar("AnyFacade", bound=Facade)
+FACADES: tuple[type[Facade], ...] = (Raw, JsonV3, CoreSoap, CoreForm)
 """Every way to ask over HTTP."""
 
 
@@ -104,6 +106,10 @@ class Clearinghouse:
     @property
     def token_url(self) -> str:
         return f"{self.base}/token"
+
+    def facade(self, kind: type[AnyFacade]) -> AnyFacade:
+        """The façade of a class, to look at what it got or to change how it answers."""
+        return next(facade for facade in self.facades if isinstance(facade, kind))
 
     async def __aenter__(self) -> Self:
         routes = [Route("/token", self._token, methods=["POST"])]
