@@ -293,7 +293,13 @@ class OtherCoverage(Record):
     plan: Text | None = None
     policy: Text | None = None
     phone: Text | None = None
+    service_types: list[str] = []
     action: Text
+
+    @property
+    def about_plan(self) -> bool:
+        """It is said of the plan as a whole, and not of a service such as drugs."""
+        return not self.service_types or "30" in self.service_types
 
 
 class Programme(Record):
@@ -386,11 +392,13 @@ class CoverageCheck(Record):
 
 
 class WorklistItem(Record):
-    """What a person must do, in plain words: one item per visit and cause."""
+    """What a person must do, in plain words: one item per visit, topic and cause."""
 
     id: str = ""
     queue: str = "front_desk"
     appointment: str = ""
+    topic: Text = ""
+    """What it is about beside the outcome of the visit; items of one visit and topic take each other's place."""
     text: Text = ""
     who: Text = "coordinator"
     cause: Text = ""

@@ -2,7 +2,9 @@
 
 steps.py       plan_checks, check_failed
 checks.py      what a due check needs: the visit with its patient, coverage and payer, or why there is nothing to ask
-outcome.py     what an answer comes to: one outcome, and who does what
+outcome.py     what an answer comes to: one outcome, who does what, and what is noted beside it
+differences.py what the payer has otherwise than the chart
+follow_up.py   the notes that stand on the worklist because of an answer
 answers.py     saving an answer: late and stale ones told apart, tries again planned
 known.py       one visit with all that is known of its coverage
 sheet.py       the day sheet
@@ -15,6 +17,7 @@ from hub import CoverageCheck, DueJob, Operation, Reaction, RecordKey, RecordKin
 from hub.step import AnyStep
 from plugins.eligibility.answers import save_answer
 from plugins.eligibility.checks import JOB, prepare_check, recheck_visits
+from plugins.eligibility.follow_up import close_notes, note_differences
 from plugins.eligibility.operations import OPERATIONS
 from plugins.eligibility.sheet import DaySheet
 from plugins.eligibility.steps import CheckFailed, PlanChecks
@@ -40,7 +43,11 @@ def register_due() -> list[DueJob]:
 
 @hookimpl
 def register_reactions() -> list[Reaction]:
-    return [Reaction("check again when coverage changes", "patient", recheck_visits)]
+    return [
+        Reaction("check again when coverage changes", "patient", recheck_visits),
+        Reaction("note what the payer has otherwise", "coverage_check", note_differences),
+        Reaction("close the notes of visits that do not take place", "appointment", close_notes),
+    ]
 
 
 @hookimpl

@@ -7,6 +7,7 @@ from datetime import timedelta
 from hub import Appointment, Context, CoverageCheck
 from hub.records import GONE
 from plugins.eligibility.checks import plan_check, service_day
+from plugins.eligibility.follow_up import compared
 from plugins.eligibility.outcome import Decision, decide
 
 
@@ -24,6 +25,7 @@ async def save_answer(answer: CoverageCheck, context: Context) -> CoverageCheck:
     if answer.service_date is not None and answer.service_date != service_day(appointment, context):
         context.note("late", "An answer for the former day came after the visit was moved; it changes nothing", plain=True)
         return known
+    answer = await compared(answer, appointment, context)
     decision = decide(answer, context.payer(answer.payer))
     check = answer.model_copy(
         update={

@@ -79,6 +79,8 @@ async def show_visit(params: VisitParams, context: Context) -> dict[str, Any]:
         "group": check.group,
         "chosen": check.chosen.model_dump(),
         "other_payer": check.other_payer,
+        "payer_has": check.payer_has.model_dump(mode="json"),
+        "differences": [difference.model_dump() for difference in check.differences],
         "others": [other.model_dump() for other in check.others],
         "programmes": [programme.model_dump() for programme in check.programmes],
         "payer_says": check.status,

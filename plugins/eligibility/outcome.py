@@ -5,10 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hub.formats.x12 import codes
-from hub.records import CoverageCheck, Outcome, Payer
+from hub.records import CoverageCheck, OtherCoverage, Outcome, Payer
 
 _WEIGHT: dict[str, int] = {"not_found": 0, "mismatch": 1, "unclear": 2, "payer_unavailable": 3}
 """Of several rejections, which one names the outcome."""
+_PAYS_FIRST = {"medicare_secondary": "pays before Medicare", "medicaid_managed_care": "managed care plan"}
+"""Kinds of other coverage that are billed instead or first, with the cause of the item; Medicare Advantage has a rule above."""
+DIFFERENCES, OTHER_PAYER = "differences", "other payer"
+"""Topics of worklist items beside the outcome."""
+FIELD_WORDS = {
+    "family": "family name", "given": "given name", "birth_date": "birth date", "sex": "sex", "member_id": "member id",
+    "group": "group number",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,51 @@ def decide(answer: CoverageCheck, payer: Payer | None) -> Decision:
     if answer.other_payer and payer is not None and payer.medicare and answer.status in ("active", "active_review"):
         action = f"{answer.other_payer} covers this patient instead of Medicare. Ask for that card and register it."
         return Decision("covered_elsewhere", action, "coordinator", "other plan")
-    return _by_status(answer)
+    return _another_person(answer) or _pays_first(answer) or _by_status(answer)
+
+
+def _another_person(answer: CoverageCheck) -> Decision | None:
+    """An active plan helps nobody when it is somebody else's: another birth date, or another name altogether."""
+    fields = {difference.field for difference in answer.differences}
+    if answer.status != "active" or not ("birth_date" in fields or fields >= {"family", "given"}):
+        return None
+    named = [FIELD_WORDS[d.field] for d in answer.differences]
+    action = (
+        f"The payer has another {', '.join(named)} than the chart: is this the same person? Compare with the card, "
+        "correct what is wrong, check again."
+    )
+    return Decision("mismatch", action, "coordinator", f"differs: {', '.join(named)}")
+
+
+def _pays_first(answer: CoverageCheck) -> Decision | None:
+    """Another insurance is the one to bill first."""
+    first = next((other for other in answer.others if other.kind in _PAYS_FIRST), None)
+    if first is None or answer.status not in ("active", "active_review"):
+        return None
+    return Decision("covered_elsewhere", f"{named(first)}: {first.action}", "coordinator", _PAYS_FIRST[first.kind])
+
+
+def named(other: OtherCoverage) -> str:
+    return other.payer or other.plan or "Another insurance"
+
+
+def notes(answer: CoverageCheck) -> dict[str, Decision]:
+    """What is to be looked at although the outcome stands, by topic; nothing where the outcome itself is about it."""
+    if answer.outcome not in ("covered", "covered_elsewhere"):
+        return {}
+    found = {}
+    if answer.differences:
+        fields = [FIELD_WORDS[difference.field] for difference in answer.differences]
+        text = (
+            f"The payer has another {', '.join(fields)} than the chart. Compare with the card; `hub eligibility show` has both."
+        )
+        found[DIFFERENCES] = Decision(answer.outcome, text, "coordinator", f"differs: {', '.join(fields)}")
+    if answer.outcome == "covered":
+        for other in answer.others:
+            if other.kind == "other_payer" and other.about_plan:
+                text = f"{named(other)}: {other.action}"
+                found[OTHER_PAYER] = Decision(answer.outcome, text, "coordinator", "other payer")
+    return found
 
 
 def _rejected(answer: CoverageCheck) -> Decision:

@@ -6,10 +6,11 @@ from hub import Context, WorklistItem
 
 
 async def save_item(item: WorklistItem, context: Context) -> WorklistItem:
-    """Opens an item unless there is one for this visit and cause; one that is not open closes what is open for its visit,
-    or of that what has its cause.
+    """Opens an item unless there is one for this visit, topic and cause; one that is not open closes what is open for its visit
+    and topic, or of that what has its cause.
     """
-    known = await context.find(WorklistItem, "open_for", item.appointment, limit=10_000)
+    found = await context.find(WorklistItem, "open_for", item.appointment, limit=10_000)
+    known = [other for other in found if other.topic == item.topic]
     if not item.open:
         for old in known:
             if item.cause and (old.queue, old.cause) != (item.queue, item.cause):

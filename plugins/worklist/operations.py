@@ -44,6 +44,7 @@ def _line(item: WorklistItem) -> dict[str, Any]:
         "id": item.id,
         "queue": item.queue,
         "appointment": item.appointment or None,
+        "topic": item.topic or None,
         "text": item.text,
         "who": item.who,
         "cause": item.cause,

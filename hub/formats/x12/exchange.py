@@ -44,7 +44,7 @@ ANSWER_FIELDS = frozenset(
 _OF_ONE = frozenset(
     [
         *["loop", "code", "follow_up", "text", "who", "action"],
-        *["kind", "segment", "rank", "insurance_type", "insurance", "policy", "phone", "name", "amount"],
+        *["kind", "segment", "rank", "insurance_type", "insurance", "policy", "phone", "name", "amount", "service_types"],
     ]
 )
 """What one rejection, other coverage or programme has, for the `each` of a mapping."""
