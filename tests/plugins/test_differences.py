@@ -73,9 +73,9 @@ def test_a_name_does_not_differ_from_itself_in_capitals(name: str) -> None:
         ({"sex": "M"}, {}, ["sex"]),
         ({"sex": "U"}, {}, []),
         ({"sex": "M"}, {"sex": "O"}, []),
-        ({"family": "ROE", "given": "ANNA", "birth_date": date(1955, 1, 1), "sex": "M"}, {}, ["family", "given", "birth_date", "sex"]),
+        ({"family": "ROE", "given": "ANNA", "sex": "M"}, {"birth_date": date(1955, 1, 1)}, ["family", "given", "sex"]),
     ],
-)  # fmt: skip
+)
 def test_only_what_both_say_is_compared(payers: dict[str, Any], chart: dict[str, Any], fields: list[str]) -> None:
     assert found(payers, chart) == fields
 
