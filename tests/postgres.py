@@ -56,10 +56,20 @@ class Server:
         """PostgreSQL does not run as root."""
 
     def make(self) -> None:
+        self._give_folder()
+        self._run("initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", "-U", "hub", "--no-sync", "-D", str(self.data))
+
+    def _give_folder(self) -> None:
         if self.user is not None:
             self.folder.chmod(0o755)
             shutil.chown(self.folder, self.user)
-        self._run("initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", "-U", "hub", "--no-sync", "-D", str(self.data))
+
+    def copy_of(self, other: Server) -> None:
+        """A standby of another one, which goes on meanwhile."""
+        shutil.rmtree(self.data, ignore_errors=True)
+        self._give_folder()
+        source = f"host=127.0.0.1 port={other.port} user=hub"
+        self._run("pg_basebackup", "-d", source, "-D", str(self.data), "-R", "-X", "stream", "-c", "fast", "--no-sync")
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
@@ -85,7 +95,7 @@ class Server:
         return done.returncode == 0
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
-        """SIGINT ends it in order, SIGQUIT at once, as a crash does: what was committed is in its log."""
+        """SIGINT ends it in order, SIGQUIT at once, as a crash does, SIGKILL is one: what was committed is in its log."""
         assert self.process is not None
         self.process.send_signal(how)
         self.process.wait(20)
@@ -161,3 +171,44 @@ def running_server(**settings: str) -> Iterator[Server]:
         yield server
     finally:
         server.remove()
+
+
+class Pair:
+    """A primary and its synchronous standby, made by pg_basebackup; what is committed is on both before anybody is told.
+
+    There is one address for both, whichever of them is the primary.
+    """
+
+    def __init__(self) -> None:
+        self.primary, self.standby = Server(), Server()
+        self._both = (self.primary, self.standby)
+
+    def start(self) -> None:
+        self.primary.make()
+        self.primary.start()
+        self.add_standby()
+
+    def add_standby(self) -> None:
+        """Copies the primary while it runs; from the end of this on its commits wait for the copy."""
+        self.standby.copy_of(self.primary)
+        self.standby.start()
+        execute(self.primary.url("postgres"), "ALTER SYSTEM SET synchronous_standby_names = '*'")
+        execute(self.primary.url("postgres"), "SELECT pg_reload_conf()")
+        end = time.monotonic() + 20
+        while self.primary.query("postgres", "SELECT sync_state FROM pg_stat_replication") != [("sync",)]:
+            assert time.monotonic() < end, (self.standby.folder / "log").read_text()
+            time.sleep(0.02)
+
+    def fail_over(self) -> None:
+        """Makes the standby the primary, alone; the old one has ended and never comes back as it was."""
+        assert self.primary.process is None, "two primaries would take different things"
+        execute(self.standby.url("postgres"), "SELECT pg_promote()")
+        self.primary, self.standby = self.standby, self.primary
+
+    def url(self, database: str) -> str:
+        hosts = ",".join(f"127.0.0.1:{server.port}" for server in self._both)
+        return f"postgresql://hub@{hosts}/{database}"
+
+    def remove(self) -> None:
+        for server in self._both:
+            server.remove()

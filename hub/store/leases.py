@@ -47,6 +47,8 @@ class Leases:
         self._url, self._node, self._seconds = url, node, seconds
         self._connection: asyncpg.Connection[Any] | None = None
         self._busy = asyncio.Lock()
+        self._bury_from = 0.0
+        """By the monotonic clock: earlier nobody is struck out."""
         self.deadline = 0.0
         """By the monotonic clock: later than this nothing is sent."""
         self.on_call: Callable[[str], None] = lambda _: None
@@ -57,6 +59,8 @@ class Leases:
         """The connection, for one at a time: it takes one statement after the other, and two would each open a new one."""
         async with self._busy:
             if self._connection is None or self._connection.is_closed():
+                if self._connection is not None:  # perhaps another server now: the others have to find it too
+                    self._bury_from = time.monotonic() + self._seconds
                 self._connection = await connect(self._url)
                 await self._connection.add_listener(CHANNEL, self._heard)
             yield self._connection
@@ -100,6 +104,8 @@ class Leases:
 
     async def bury(self) -> None:
         """Strikes out who gave no sign of life; they cannot commit any more."""
+        if time.monotonic() < self._bury_from:
+            return
         async with self._at() as run, run.transaction():
             await run.execute(f"SELECT pg_advisory_xact_lock({TURN})")
             await run.execute(BURY, self._node, self._seconds)

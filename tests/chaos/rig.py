@@ -42,6 +42,8 @@ class Sender:
         """Share of messages with a large body."""
         self.repeats = 1
         """How often each message is sent, acknowledged or not."""
+        self.patience = 5.0
+        """Seconds it waits for an answer."""
         self.stop = False
         self.most: int | None = None
         """Numbers each patient gets to at most; None for as long as it runs."""
@@ -65,7 +67,7 @@ class Sender:
         body = self._body(patient, number)
         self.history.note("sent", patient, number, body)
         for _ in range(self.repeats):
-            answer = await ehr.send(body, timeout=5.0)
+            answer = await ehr.send(body, timeout=self.patience)
             self.history.note(answer.code, patient, number, body)
         if answer.code == "AA":
             self.numbers[patient] = number
@@ -109,7 +111,7 @@ class Rig:
         """What the receiver does instead; what it answers AA counts as taken."""
         self.port = free_port()
         self._clinic, self._parallel = clinic, parallel
-        self._head = support.CLINIC.replace("sqlite:///var/hub.db", store or "sqlite:///var/hub.db")
+        self._head = support.CLINIC.replace("{store}", store or support.STORE[-1])
         self._receiver = EhrServer(script=self._answer)
         names = [f"P{number:02d}" for number in range(patients)]
         self.senders = [Sender(self.port, names[n::senders], self.sent, large=large, seed=seed) for n in range(senders)]

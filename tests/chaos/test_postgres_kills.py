@@ -55,3 +55,5 @@ async def test_a_database_that_dies_and_comes_back_costs_nothing_that_was_acknow
     keep_figures("postgres_kills", kills=KILLS, slowest_to_go_on_s=slowest, **figures(verdict))
     assert verdict.wrong == {}
     assert verdict.repeats <= rig.repeats_allowed()
+    kept = await asyncio.to_thread(server.query, "hub", "SELECT count(*) FROM message WHERE direction = 'in'")
+    assert kept[0][0] >= verdict.acknowledged, "it was another store that was killed"
