@@ -104,9 +104,9 @@ class Leases:
 
     async def bury(self) -> None:
         """Strikes out who gave no sign of life; they cannot commit any more."""
-        if time.monotonic() < self._bury_from:
-            return
         async with self._at() as run, run.transaction():
+            if time.monotonic() < self._bury_from:
+                return
             await run.execute(f"SELECT pg_advisory_xact_lock({TURN})")
             await run.execute(BURY, self._node, self._seconds)
 

@@ -1,5 +1,5 @@
-"""A primary dies for good under load and its synchronous standby takes over: the hub finds it by itself, nothing acknowledged is
-lost, and order holds.
+"""A primary dies for good under load and its synchronous standby takes over: the hub finds it by itself, nothing that was
+acknowledged is lost, and order holds.
 
 `CLINIC_HUB_LONG=1` fails over twenty times, with a new standby made from the new primary each time.
 """

@@ -26,6 +26,7 @@ from hub.store.rows import Answered, AuditRow, DueRow, Mark, NewMessage, NewWork
 from hub.store.schema import metadata
 from hub.store.sqlite import verify_audit
 from tests.postgres import Server, execute, query, running_server
+from tests.support import until
 
 KEY = new_key()
 
@@ -272,6 +273,23 @@ async def test_what_is_read_while_a_store_closes_leaves_no_connection(url: str) 
         await reader.open_targets()
     await asyncio.sleep(0.1)
     assert query(url, OURS) == []
+
+
+async def test_after_a_new_connection_nobody_is_struck_out_before_all_had_time_to_come_back(url: str) -> None:
+    """It may be another server by now, which has been up for long while nobody knew that it writes."""
+    execute(url, "INSERT INTO node VALUES ('silent', 'elsewhere:1', 0, 0, 1, 0, 0, 0)")
+    silent = "SELECT count(*) FROM node WHERE id = 'silent'"
+    leases = Leases(url, "node", 0.4)
+    await leases.call("work")
+    query(url, f"SELECT pg_terminate_backend(pid) FROM ({OURS}) AS ours")
+    await until(lambda: leases._connection is None or leases._connection.is_closed())
+    await leases.bury()
+    await leases.bury()
+    assert query(url, silent) == [(1,)]
+    await asyncio.sleep(0.5)
+    await leases.bury()
+    await leases.close()
+    assert query(url, silent) == [(0,)]
 
 
 async def test_leases_that_are_asked_at_the_same_time_have_one_connection(url: str) -> None:
