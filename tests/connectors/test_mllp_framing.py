@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import uvloop
@@ -304,6 +304,53 @@ def test_any_cut_of_a_stream_gives_the_same_frames(stream: bytes, sizes: list[in
 @settings(max_examples=300, deadline=None)
 def test_any_cut_of_a_stream_gives_the_same_frames_when_some_are_too_long(stream: bytes, sizes: list[int]) -> None:
     assert _frames(stream, sizes, 1024) == _frames(stream, [len(stream) or 1], 1024)
+
+
+def by_the_table(stream: bytes, max_frame: int) -> tuple[list[Frame], int, int, int]:
+    """The framing table again, byte after byte and without any haste: frames, junk, empty frames, ends without 0D."""
+    frames: list[Frame] = []
+    body: list[int] | None = None
+    junk = empty = lone = at = 0
+
+    def end(fault: Literal["", "broken"] = "") -> None:
+        nonlocal empty
+        whole = bytes(body or [])
+        if len(whole) > max_frame:
+            frames.append(Frame(whole[:4096][:max_frame], fault or "too long"))
+        elif whole:
+            frames.append(Frame(whole, fault))
+        else:
+            empty += 1
+
+    while at < len(stream):
+        byte, following = stream[at], stream[at + 1 : at + 2]
+        at += 1
+        if byte == 0x0B:
+            if body is not None:
+                end("broken")
+            body = []
+        elif body is None:
+            junk += 1
+        elif byte == 0x1C and following in (b"\r", START):
+            end()
+            body = None
+            lone += following == START
+            at += following == b"\r"
+        else:
+            body.append(byte)
+    return frames, junk, empty, lone
+
+
+@given(st.lists(PIECES, max_size=40).map(b"".join), CUTS)
+@settings(max_examples=500, deadline=None)
+def test_a_stream_gives_what_the_table_says(stream: bytes, sizes: list[int]) -> None:
+    framer, found, at, turn = Framer(1024), list[Frame](), 0, 0
+    while at < len(stream):
+        found += framer.feed(stream[at : at + sizes[turn % len(sizes)]])
+        at, turn = at + sizes[turn % len(sizes)], turn + 1
+    frames, junk, empty, lone = by_the_table(stream, 1024)
+    assert [(frame.fault, frame.body[:1024]) for frame in found] == [(frame.fault, frame.body) for frame in frames]
+    assert (framer.junk, framer.empty, framer.lone_ends) == (junk, empty, lone)
 
 
 BODIES = st.binary(min_size=1, max_size=400).map(lambda b: b.replace(START, b"?").replace(LONE, b"?"))

@@ -139,6 +139,21 @@ async def test_a_hub_that_is_closing_is_no_reason_to_fail() -> None:
     await checks.close()
 
 
+async def test_answers_do_not_wait_for_checks(tmp_path: Path) -> None:
+    """Not even when the worker hangs."""
+    text = "connections: {ehr: {kind: mllp_listener, port: '0', conformance: all}}\nflows: {}\n"
+    async with running_hub(clinic_folder(tmp_path, text)) as hub, EhrClient("127.0.0.1", port_of(hub, "ehr")) as ehr:
+        checks: Conformance = hub.sources["ehr"].conformance  # type: ignore[attr-defined]
+        await ehr.send(adt("M0"))
+        await until(lambda: checks._worker is not None, timeout=30)
+        assert checks._worker is not None
+        os.kill(checks._worker.pid, signal.SIGSTOP)
+        async with asyncio.timeout(10):
+            for number in range(120):
+                assert (await ehr.send(adt(f"M{number + 1}"))).code == "AA"
+        assert checks.passed_over >= 120 - 60
+
+
 async def test_warnings_stand_on_the_timeline_of_the_message_and_refuse_nothing(tmp_path: Path) -> None:
     text = (
         "connections: {ehr: {kind: mllp_listener, port: '0', conformance: all}}\n"
