@@ -12,6 +12,8 @@ from typing import Any, Literal, NamedTuple
 START, END, CR = b"\x0b", b"\x1c", b"\r"
 ACK, NAK = b"\x06", b"\x15"
 """Commit bytes of MLLP release 2: a frame was kept, or was not."""
+REPEATS = 2
+"""Times a frame is sent again that the other side could not keep (MLLP release 2)."""
 HEADER = b"MSH"
 HEAD = 4096
 """Bytes kept of a frame that is too long: enough for its MSH."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from connectors.mllp.framing import ACK, NAK, Frame, Framer, Stream, framed
+from connectors.mllp.framing import ACK, NAK, REPEATS, Frame, Framer, Stream, framed
 from hub.errors import ConnectionDown, HubError, MessageUnusable
 from hub.formats.hl7v2 import Acknowledgement, read_acknowledgement
 from hub.net.tls import is_pinned, tls_failure
@@ -25,8 +25,6 @@ log = structlog.get_logger(__name__)
 
 CODES = ("AA", "AE", "AR", "CA", "CE", "CR")
 """HL7 table 0008: what an acknowledgement may say."""
-REPEATS = 2
-"""Times a frame is sent again that the partner could not store (MLLP release 2)."""
 REMEMBERED = 1000
 """Accepted messages whose application acknowledgement may still come although nobody waits for it."""
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from connectors.mllp import returned
-from connectors.mllp.framing import ACK, NAK, Frame, Framer, Stream, Timer, framed
+from connectors.mllp.framing import ACK, NAK, REPEATS, Frame, Framer, Stream, Timer, framed
 from connectors.mllp.received import Received, header_of, read
 from hub.connector import Receipt
 from hub.errors import Busy, HubError, MessageUnusable
@@ -40,8 +40,6 @@ WAITING_BYTES = 1024 * 1024
 """Frames of one connection, and bytes in them, that may wait for their answer before it is no longer read."""
 TURN = 100
 """Messages of one frame that are looked at before other connections have their turn."""
-REPEATS = 2
-"""Times an answer is sent again that the partner could not store (MLLP release 2)."""
 
 
 class Peer(Stream):
@@ -267,15 +265,7 @@ class Peer(Stream):
 
     async def _take_over(self, group: Sequence[Frame]) -> None:
         """Keeps the messages of these frames with one delivery and answers them, in order."""
-        received: list[Received] = []
-        for frame in group:
-            if len(frame.body) > LARGE_BODY:  # in a thread, so that other connections have their turn meanwhile
-                received += await asyncio.to_thread(list, read(frame, self.listener.rules))
-                continue
-            for entry in read(frame, self.listener.rules):
-                received.append(entry)
-                if len(received) % TURN == 0:
-                    await asyncio.sleep(0)
+        received = await self._read(group)
         receipt = await self._keep(received)
         if self.config.commit_bytes:
             self._write([], confirmed=len(group))
@@ -285,6 +275,20 @@ class Peer(Stream):
             await self._answer_after_flow(received, receipt)
         if self.listener.conformance is not None and receipt is not None:
             self._offer_for_checking(self.listener.conformance, [e for e in received if e.fault is None], receipt)
+
+    async def _read(self, group: Sequence[Frame]) -> list[Received]:
+        """The messages of these frames.  Other connections have their turn meanwhile: large frames are read in a thread."""
+        received: list[Received] = []
+        for frame in group:
+            entries = read(frame, self.listener.rules)
+            if len(frame.body) > LARGE_BODY:
+                received += await asyncio.to_thread(list, entries)
+                continue
+            for entry in entries:
+                received.append(entry)
+                if len(received) % TURN == 0:
+                    await asyncio.sleep(0)
+        return received
 
     def _offer_for_checking(self, conformance: Conformance, good: Sequence[Received], receipt: Receipt) -> None:
         for number, entry in enumerate(good):

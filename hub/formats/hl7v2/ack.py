@@ -86,8 +86,7 @@ def _around(separators: Separators, encoding: str, about: tuple[str, ...]) -> tu
 def _part(field: str, number: int, separators: Separators, encoding: str) -> str:
     """A component, unescaped."""
     parts = field.split(separators.component, number)
-    text = parts[number - 1] if number <= len(parts) else ""
-    return unescape(text, separators, encoding) if separators.escape in text else text
+    return unescape(parts[number - 1], separators, encoding) if number <= len(parts) else ""
 
 
 def _first_line(field: str) -> str:
