@@ -345,7 +345,48 @@ class CoveragePlan(Record):
     """Seconds."""
     retry_after: list[float] = []
     """Seconds to wait before each further try while the payer does not answer."""
+    patience: float = 3600.0
+    """Seconds after which a question without an answer is told to somebody."""
     queue: str = "front_desk"
+
+
+AttemptState = Literal["out", "answered", "unanswered"]
+
+
+class CoverageAttempt(Record):
+    """One question to a payer about one visit, and what became of it."""
+
+    trace: Text
+    """Trace number (TRN02, BHT03) by which an answer is known as its own."""
+    control_number: Text = ""
+    """Number of the interchange and group it was sent in (ISA13, GS06); a batch has many with the same."""
+    set_number: Text = ""
+    """Number of its transaction set (ST02)."""
+    payer: Text = ""
+    """Our id of the payer."""
+    provider: Text = ""
+    """NPI of who asked."""
+    asked_for: Text = ""
+    """What was asked (`CoverageCheck.asked_for`)."""
+    service_date: date | None = None
+    service_types: list[str] = []
+    why: Text = ""
+    """What made it necessary: booking, 3d, morning, month, coverage, asked, retry ..."""
+    state: AttemptState = "out"
+    asked_at: AwareDatetime
+    answered_at: AwareDatetime | None = None
+    seconds: float | None = None
+    """How long the payer took, without the time the question waited in the hub; None where that is not known (batches)."""
+    status: Text | None = None
+    """The payer's word, as in `CoverageCheck.status`."""
+    codes: list[str] = []
+    """Reject reasons (AAA03) of the answer."""
+    outcome: Text | None = None
+    """What the answer came to, whether or not it counted."""
+    note: Text | None = None
+    """Why the answer did not count, in words."""
+    answer: Text | None = None
+    """Keyed digest of the answer, so that the same one is recognised."""
 
 
 class CoverageCheck(Record):
@@ -389,6 +430,12 @@ class CoverageCheck(Record):
     tries: int = 0
     """Checks in a row that the payer did not answer."""
     plan: CoveragePlan = CoveragePlan()
+    question: Text | None = None
+    """Trace number of the question that was asked last; of an answer, of the one it is the answer to."""
+    seconds: float | None = None
+    """How long the payer took for the answer."""
+    attempts: list[CoverageAttempt] = []
+    """The questions asked about this visit, oldest first; a visit keeps the last 40."""
 
 
 class WorklistItem(Record):

@@ -153,7 +153,7 @@ class OutgoingTarget(Target):
             await self._give_up(item, message, error, "quarantined")
             return
         try:
-            await self.surely(lambda: self._keep_outcome(item, message, answer))
+            await self.surely(lambda: self._keep_outcome(item, message, answer, took))
         except Unkept as error:
             await self._give_up(item, message, error, "quarantined")
             return
@@ -163,20 +163,22 @@ class OutgoingTarget(Target):
         self._bodies.forget(item.message)
         self._follower.finished(item.seq)
 
-    async def _keep_outcome(self, item: Item, message: Message, answer: Message | None) -> None:
+    async def _keep_outcome(self, item: Item, message: Message, answer: Message | None, took: float) -> None:
         at = now_micros()
         write = Write(marks=[Mark(item.id, "delivered", at, item.attempts + 1, answer=_code_of(answer))])
         if item.origin is not None and answer is not None:
-            write.messages.append(await self._answer(item, message, answer, at))
+            write.messages.append(await self._answer(item, message, answer, at, took))
             write.answered.append(Answered(item.origin, at))
         await self.journal.commit(write)
 
-    async def _answer(self, item: Item, question: Message, answer: Message, at: int) -> NewMessage:
-        """The partner's answer as a message that continues the flow which asked; each asking has an answer of its own."""
+    async def _answer(self, item: Item, question: Message, answer: Message, at: int, took: float) -> NewMessage:
+        """The partner's answer as a message that continues the flow which asked; each asking has an answer of its own.
+
+        Its header `answer_seconds` says how long the partner took, without the time the question waited here.
+        """
         id = derived_id(question.id, self.connection, f"answer {item.id}", 0, item.generation)
-        kept = replace(
-            answer, headers={**question.headers, **answer.headers}, id=id, parent=question.id, generation=item.generation
-        )
+        headers = {**question.headers, "answer_seconds": f"{took:.3f}", **answer.headers}
+        kept = replace(answer, headers=headers, id=id, parent=question.id, generation=item.generation)
         keys = self._filing.keys(kept, kept.headers)
         row = await self._bodies.row(kept, connection=self.connection, direction="in", at=at, control_id=keys.control_id)
         row.type = row.type or keys.type

@@ -1,11 +1,13 @@
 """Coverage known before the visit: checks are planned with a booking, withdrawn with a cancellation, and run when due.
 
 steps.py       plan_checks, check_failed
+visits.py      the day of a visit, and planning a look at its coverage
 checks.py      what a due check needs: the visit with its patient, coverage and payer, or why there is nothing to ask
 outcome.py     what an answer comes to: one outcome, who does what, and what is noted beside it
 differences.py what the payer has otherwise than the chart
 follow_up.py   the notes that stand on the worklist because of an answer
-answers.py     saving an answer: late and stale ones told apart, tries again planned
+matching.py    which question an answer belongs to and whether it counts; questions without an answer; match_answers
+answers.py     saving an answer, tries again planned
 known.py       one visit with all that is known of its coverage
 sheet.py       the day sheet
 operations.py  the lists and cards of people
@@ -16,22 +18,27 @@ from __future__ import annotations
 from hub import CoverageCheck, DueJob, Operation, Reaction, RecordKey, RecordKind, hookimpl
 from hub.step import AnyStep
 from plugins.eligibility.answers import save_answer
-from plugins.eligibility.checks import JOB, prepare_check, recheck_visits
+from plugins.eligibility.checks import prepare_check, recheck_visits
 from plugins.eligibility.follow_up import close_notes, note_differences
+from plugins.eligibility.matching import MatchAnswers
 from plugins.eligibility.operations import OPERATIONS
 from plugins.eligibility.sheet import DaySheet
 from plugins.eligibility.steps import CheckFailed, PlanChecks
+from plugins.eligibility.visits import JOB
 
 
 @hookimpl
 def register_steps() -> list[type[AnyStep]]:
-    return [PlanChecks, CheckFailed, DaySheet]
+    return [PlanChecks, CheckFailed, MatchAnswers, DaySheet]
 
 
 @hookimpl
 def register_records() -> list[RecordKind]:
     def keys(check: CoverageCheck) -> list[RecordKey]:
-        return [RecordKey("day", check.service_date.isoformat())] if check.service_date else []
+        found = [RecordKey("day", check.service_date.isoformat())] if check.service_date else []
+        for attempt in check.attempts:
+            found += [RecordKey("trace", attempt.trace), RecordKey("interchange", attempt.control_number)]
+        return list(dict.fromkeys(found))
 
     return [RecordKind("coverage_check", CoverageCheck, keys, frozenset({"day"}), save=save_answer)]
 

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date
 
-from hub import Appointment, Context, Coverage, CoverageCheck, Due, Patient, Prepared, Visit, WorklistItem
-from hub.records import GONE, Payer, Person
-from hub.step import Site
+from hub import Appointment, Context, Coverage, CoverageCheck, Patient, Prepared, Visit, WorklistItem
+from hub.formats.x12.exchange import new_numbers
+from hub.records import GONE, CoverageAttempt, Payer, Person
+from plugins.eligibility.matching import DECIDED, UNANSWERED, headers_of, plan_end_of_patience, stop_waiting, with_attempt
 from plugins.eligibility.outcome import Decision
+from plugins.eligibility.visits import is_ahead, plan_check, service_day
 
-JOB = "eligibility"
-DECIDED = frozenset({"covered", "covered_elsewhere", "inactive", "not_found", "mismatch", "unclear"})
-"""Outcomes that are an answer of the payer, and need no second question while they are fresh."""
 ON_CHANGE = frozenset({"booking", "coverage"})
 """Reasons to ask that come in bursts, whenever something about a visit or its patient is said again."""
-
-
-def plan_check(appointment: str, why: str, moment: datetime, context: Context) -> None:
-    """One check of a visit for each reason there is to check it."""
-    context.plan(Due(JOB, f"{appointment}/{why}", moment, {"appointment": appointment, "why": why}, lane=appointment))
 
 
 async def prepare_check(payload: Mapping[str, str], context: Context) -> Prepared | None:
@@ -32,6 +26,9 @@ async def prepare_check(payload: Mapping[str, str], context: Context) -> Prepare
     if day is None or not is_ahead(appointment, context):
         return None
     known = await context.get(CoverageCheck, appointment.id) or CoverageCheck(id=appointment.id)
+    if payload.get("why") == UNANSWERED:
+        await stop_waiting(known, payload.get("trace", ""), appointment, context)
+        return None
     patient = await _chart(appointment, context)
     for identifier in patient.identifiers if patient else ():
         context.key("patient", identifier.value)
@@ -42,6 +39,7 @@ async def prepare_check(payload: Mapping[str, str], context: Context) -> Prepare
         patient_id=appointment.patient_id,
         payer=_payer_name(coverage, payer),
         plan=known.plan,
+        attempts=known.attempts,
     )
     if (decision := without_asking(patient, coverage, payer)) is not None:
         await _save_decision(check, decision, context)
@@ -53,8 +51,22 @@ async def prepare_check(payload: Mapping[str, str], context: Context) -> Prepare
         return None
     if known.asked_for == asked_for:
         check = known.model_copy(update={"patient_id": appointment.patient_id, "payer": payer.name})
-    pending = {"outcome": "pending", "action": None, "who": None, "cause": None, "asked_for": asked_for}
-    await context.put(check.model_copy(update=pending))
+    trace, number = await new_numbers(context)
+    attempt = CoverageAttempt(
+        trace=trace,
+        control_number=str(number),
+        set_number=f"{number:04d}",
+        payer=payer.payer,
+        provider=context.organisation.npi,
+        asked_for=asked_for,
+        service_date=day,
+        service_types=list(payer.service_types),
+        why=why or "",
+        asked_at=context.now,
+    )
+    pending = {"outcome": "pending", "action": None, "who": None, "cause": None, "asked_for": asked_for, "question": trace}
+    await context.put(with_attempt(check.model_copy(update=pending), attempt))
+    plan_end_of_patience(check, trace, context)
     context.note("checking", f"Asking {payer.name} about coverage")
     visit = Visit(
         appointment=appointment,
@@ -64,9 +76,7 @@ async def prepare_check(payload: Mapping[str, str], context: Context) -> Prepare
         organisation=context.organisation,
         service_date=day,
     )
-    return Prepared(
-        visit, {"appointment": appointment.id, "asked_for": asked_for, "service_date": day.isoformat(), "payer": payer.payer}
-    )
+    return Prepared(visit, headers_of(appointment.id, attempt))
 
 
 def without_asking(patient: Patient | None, coverage: Coverage | None, payer: Payer | None) -> Decision | None:
@@ -119,23 +129,6 @@ def is_fresh(check: CoverageCheck, asked_for: str, context: Context) -> bool:
     if check.asked_for != asked_for or check.outcome not in DECIDED or check.checked_at is None:
         return False
     return (context.now - check.checked_at).total_seconds() < check.plan.fresh_for
-
-
-def site_of(appointment: Appointment, context: Context) -> Site:
-    return context.sites.get(appointment.site or "", context.site)
-
-
-def is_ahead(appointment: Appointment, context: Context) -> bool:
-    """True until the day of the visit is over; who has been there is not asked about any more."""
-    day = service_day(appointment, context)
-    return day is not None and day >= context.now.astimezone(site_of(appointment, context).zone).date()
-
-
-def service_day(appointment: Appointment, context: Context) -> date | None:
-    """The day of the visit where it takes place."""
-    if appointment.starts_at is None:
-        return None
-    return appointment.starts_at.astimezone(site_of(appointment, context).zone).date()
 
 
 async def _chart(appointment: Appointment, context: Context) -> Patient | None:

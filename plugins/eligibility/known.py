@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from hub import Appointment, Context, CoverageCheck, Patient
 from hub.errors import NotFound
 from hub.records import Chosen, Outcome, Owes
-from plugins.eligibility.checks import site_of
+from plugins.eligibility.visits import site_of
 
 MOST_A_DAY = 5000
 """Visits of a day that are listed."""

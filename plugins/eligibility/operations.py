@@ -12,9 +12,9 @@ from hub.dates import day_named
 from hub.errors import Refused
 from hub.records import GONE
 from hub.units import iso
-from plugins.eligibility.checks import plan_check
 from plugins.eligibility.known import KnownVisit, appointment_named, known_visit, visits_of
 from plugins.eligibility.sheet import SheetFormat, day_sheet
+from plugins.eligibility.visits import plan_check
 
 
 class ListParams(BaseModel):

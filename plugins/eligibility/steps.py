@@ -9,7 +9,8 @@ from pydantic import Field
 from hub import Appointment, Context, CoverageCheck, Message, MessageUnusable, Step, StepConfig, StepResult, WorklistItem
 from hub.records import GONE, CoveragePlan, Failure, Owes
 from hub.units import Duration, TimeOfDay, parse_time_of_day
-from plugins.eligibility.checks import JOB, is_ahead, plan_check, service_day, site_of
+from plugins.eligibility.matching import attempt_of, end_of_waiting, with_attempt
+from plugins.eligibility.visits import JOB, is_ahead, plan_check, service_day, site_of
 
 _WHYS = ("booking", "retry", "coverage", "asked")
 
@@ -27,6 +28,8 @@ class PlanChecksConfig(StepConfig):
     """An answer to the same question that is younger is not asked for again."""
     retry_after: list[Duration] = [90.0, 300.0, 900.0, 3600.0, 14400.0]
     """Waits before each further try while the payer does not answer (CAQH CORE: not before 90 s)."""
+    patience: Duration = Field(default=3600.0, gt=0)
+    """A question without an answer is told after this time; an answer that comes later still counts."""
     queue: str = "front_desk"
     """Worklist for visits that cannot be asked about."""
 
@@ -49,10 +52,19 @@ class PlanChecks(Step[PlanChecksConfig]):
 
     async def _plan(self, appointment: Appointment, known: CoverageCheck | None, context: Context) -> None:
         day = service_day(appointment, context)
-        plan = CoveragePlan(fresh_for=self.config.fresh_for, retry_after=self.config.retry_after, queue=self.config.queue)
+        config = self.config
+        plan = CoveragePlan(
+            fresh_for=config.fresh_for, retry_after=config.retry_after, patience=config.patience, queue=config.queue
+        )
         check = known or CoverageCheck(id=appointment.id, patient_id=appointment.patient_id)
         if known is None or known.service_date != day or known.outcome == "withdrawn":
-            check = CoverageCheck(id=appointment.id, patient_id=appointment.patient_id, payer=check.payer, service_date=day)
+            check = CoverageCheck(
+                id=appointment.id,
+                patient_id=appointment.patient_id,
+                payer=check.payer,
+                service_date=day,
+                attempts=check.attempts,
+            )
         await context.put(check.model_copy(update={"plan": plan}))
         if self.config.on_booking:
             plan_check(appointment.id, "booking", context.now, context)
@@ -72,6 +84,8 @@ class PlanChecks(Step[PlanChecksConfig]):
     async def _withdraw(self, appointment: Appointment, known: CoverageCheck | None, context: Context) -> None:
         for why in (*_WHYS, *(f"{days}d" for days in self.config.days_before)):
             context.withdraw(JOB, f"{appointment.id}/{why}")
+        for attempt in known.attempts if known is not None else ():
+            end_of_waiting(appointment.id, attempt.trace, context)
         check = known or CoverageCheck(
             id=appointment.id, patient_id=appointment.patient_id, service_date=service_day(appointment, context)
         )
@@ -99,6 +113,9 @@ class CheckFailed(Step[StepConfig]):
         action = f"The inquiry did not get through: {failure.reason}. IT looks at the message."
         update = {"outcome": "unclear", "action": action, "who": "it", "cause": failure.code, "owes": Owes()}
         check = known.model_copy(update=update | {"checked_at": context.now, "asked_for": None})
+        if (attempt := attempt_of(known, failure.headers.get("trace"))) is not None:
+            check = with_attempt(check, attempt.model_copy(update={"state": "unanswered", "note": failure.code}))
+            end_of_waiting(known.id, attempt.trace, context)
         await context.put(check)
         context.key("appointment", known.id)
         context.note("unclear", action)

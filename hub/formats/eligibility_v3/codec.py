@@ -8,7 +8,7 @@ from typing import Any
 from hub.format import Keys
 from hub.formats.eligibility_v3.answer import answer, read_answer
 from hub.formats.eligibility_v3.request import build_request, control_number
-from hub.formats.x12.exchange import EligibilityFormat, inquiry_of
+from hub.formats.x12.exchange import EligibilityFormat, inquiry_of, numbers_for
 from hub.message import Message
 from hub.step import Context
 
@@ -34,6 +34,7 @@ class EligibilityV3Format(EligibilityFormat):
 
     async def write(self, values: dict[str, Any], message: Message, context: Context) -> Message:
         inquiry = inquiry_of(values)
-        control = control_number(await context.number("x12_interchange"))
+        _, number = await numbers_for(message, context)
+        control = control_number(number)
         headers = {"service_types": " ".join(inquiry.service_types), "trace": control}
         return message.derive(build_request(inquiry, control=control), format=self.name, type="270", headers=headers)

@@ -9,7 +9,7 @@ from hub.format import Keys
 from hub.formats.x12 import report
 from hub.formats.x12.eligibility import read_eligibility
 from hub.formats.x12.envelope import read
-from hub.formats.x12.exchange import EligibilityFormat, inquiry_of
+from hub.formats.x12.exchange import EligibilityFormat, inquiry_of, numbers_for
 from hub.formats.x12.inquiry import build_270
 from hub.message import Message
 from hub.step import Context
@@ -42,8 +42,7 @@ class X12Format(EligibilityFormat):
 
     async def write(self, values: dict[str, Any], message: Message, context: Context) -> Message:
         inquiry = inquiry_of(values)
-        trace = context.new_id().upper()
-        number = (await context.number("x12_interchange") - 1) % 999_999_999 + 1
+        trace, number = await numbers_for(message, context)
         body = build_270(inquiry, control_number=number, trace=trace, now=context.now.astimezone(context.site.zone))
         headers = {"service_types": " ".join(inquiry.service_types), "trace": trace}
         return message.derive(body, format=self.name, type="270", headers=headers)

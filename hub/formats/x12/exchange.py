@@ -14,7 +14,9 @@ from hub.errors import MessageUnusable
 from hub.format import Fields, WritableFormat
 from hub.formats.dotted import DottedFields
 from hub.formats.x12.inquiry import Inquiry, PersonNamed
+from hub.formats.x12.write import MOST_CONTROL
 from hub.message import Message
+from hub.step import Context
 
 ANSWER_FIELDS = frozenset(
     [
@@ -99,6 +101,19 @@ class EligibilityFormat(WritableFormat):
         if path in INQUIRY_FIELDS:
             return None
         return f"a question about eligibility has no {path!r}; it has {', '.join(sorted(INQUIRY_FIELDS))}"
+
+
+async def numbers_for(message: Message, context: Context) -> tuple[str, int]:
+    """Trace and control number of a question: those it was planned with (headers `trace`, `control_number`), else new ones."""
+    trace, number = message.headers.get("trace"), message.headers.get("control_number")
+    if trace and number and number.isdecimal():
+        return trace, int(number)
+    return await new_numbers(context)
+
+
+async def new_numbers(context: Context) -> tuple[str, int]:
+    """A trace number that a repeat of this run gives again, and a control number that is never given twice."""
+    return context.new_id().upper(), (await context.number("x12_interchange") - 1) % MOST_CONTROL + 1
 
 
 def _day(message: Message) -> str:
