@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-START, END, CR = b"\x0b", b"\x1c", b"\r"
+START, END, CR, LF = b"\x0b", b"\x1c", b"\r", b"\n"
 ACK, NAK = b"\x06", b"\x15"
 """Commit bytes of MLLP release 2: a frame was kept, or was not."""
 REPEATS = 2
@@ -137,11 +137,11 @@ class Framer:
         if not following:
             self._scanned = end
             return False
-        if following not in (CR, START):
+        if following not in (CR, LF, START):
             self._scanned = end + 1  # 1C inside a message: not allowed, but the message is not over
             return True
         self._finish(frames, end)
-        self.lone_ends += following != CR
+        self.lone_ends += following != CR  # a line feed instead is no part of a message either
         del buffer[: end + 1 + (following == CR)]
         return True
 

@@ -64,6 +64,9 @@ CASES: dict[str, Case] = {
     "two frames in one read": Case(frame(M1) + frame(M2), ("AA M1", "AA M2"), (M1, M2)),
     "an end without its carriage return, then a start": Case(START + M1 + LONE + frame(M2), ("AA M1", "AA M2"), (M1, M2)),
     "an end without its carriage return, then silence": Case(START + M1 + LONE, ("AA M1",), (M1,), silence=True),
+    "ends with a line feed for the carriage return": Case(
+        (START + M1 + LONE + b"\n" + START + M2 + LONE + b"\n") * 2, ("AA M1", "AA M2") * 2, (M1, M2) * 2
+    ),
     "no end": Case(START + M1 + frame(M2), ("AR M1", "AA M2"), (M2,), refused=1),
     "no end twice": Case(START + M1 + START + M2 + frame(M3), ("AR M1", "AR M2", "AA M3"), (M3,), refused=2),
     "no end, cut within the control id": Case(START + M1[: M1.index(b"M1") + 1] + frame(M2), ("AA M2",), (M2,), refused=1),
@@ -331,10 +334,10 @@ def by_the_table(stream: bytes, max_frame: int) -> tuple[list[Frame], int, int, 
             body = []
         elif body is None:
             junk += 1
-        elif byte == 0x1C and following in (b"\r", START):
+        elif byte == 0x1C and following in (b"\r", b"\n", START):
             end()
             body = None
-            lone += following == START
+            lone += following != b"\r"
             at += following == b"\r"
         else:
             body.append(byte)

@@ -14,6 +14,8 @@ from hub.message import new_id
 _TRAILERS = (b"BTS", b"FTS")
 _WORDS = frozenset({b"MSH", b"FHS", b"BHS", *_TRAILERS})
 _LINE_ENDS = (b"", b"\r", b"\n")
+_FRAME = b"\x0b\x1c"
+"""Bytes that would end the frame of an answer (MLLP)."""
 _MARK = re.compile(
     rb"(?<![^\r\n\x0b\x1c])(?:[ \t\x00]|\xef\xbb\xbf)*((?:MSH|FHS|BHS)(?=[^A-Za-z0-9\r\n])|(?:BTS|FTS)(?![A-Za-z0-9]))",
     re.IGNORECASE,
@@ -118,6 +120,7 @@ def acknowledged(header: bytes, answers: Sequence[bytes]) -> bytes:
 
     Its header names the batch it answers (BHS-12 is the other's BHS-11), its trailer counts the acknowledgements.
     """
+    header = header.translate(None, _FRAME)
     separator = header[3:4]
     application, facility, to_application, to_facility, id = (_bytes(header, number) for number in (2, 3, 4, 5, 10))
     addresses = [to_application, to_facility, application, facility]

@@ -1,10 +1,12 @@
 """Several messages in one file or frame."""
 
+import re
+
 import pytest
 from hypothesis import given, strategies as st
 
 from hub.formats.describe import describe
-from hub.formats.hl7v2 import Hl7, split
+from hub.formats.hl7v2 import Hl7, batch, split
 from tests.hub.formats.messages import MSH, PROPERTY, hl7
 
 ONE = hl7("PID|1||A")
@@ -139,13 +141,25 @@ def test_a_header_with_the_usual_field_separator_is_one_whatever_follows(header:
 
 
 @PROPERTY
+@given(st.binary(max_size=60), st.sampled_from("|#^!"), st.integers(1, 3))
+def test_any_batch_is_acknowledged_with_a_batch(content: bytes, separator: str, count: int) -> None:
+    header = f"BHS{separator}^~\\&".encode() + separator.encode() + re.sub(rb"[\r\n]", b"", content)
+    answer = batch.acknowledged(header, [ONE] * count)
+    parts, findings = split(answer)
+    assert [part.body for part in parts] == [ONE] * count
+    assert findings == []
+    assert not {0x0B, 0x1C} & set(answer)
+    assert answer.count(b"\r") == 2 + count * ONE.count(b"\r")
+
+
+@PROPERTY
 @given(
     st.lists(st.sampled_from([ONE, TWO, ONE.replace(b"\r", b"\n"), TWO.replace(b"\r", b"\r\n")]), min_size=1, max_size=6),
     st.booleans(),
 )
-def test_nothing_of_a_message_is_lost_in_parting(messages: list[bytes], batch: bool) -> None:
+def test_nothing_of_a_message_is_lost_in_parting(messages: list[bytes], in_batch: bool) -> None:
     body = b"".join(messages)
-    if batch:
+    if in_batch:
         body = HEADS + body + b"BTS|%d\rFTS|1\r" % len(messages)
     parts, findings = split(body)
     assert [p.body for p in parts] == messages
