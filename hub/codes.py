@@ -336,6 +336,34 @@ CODES: dict[str, tuple[str, str]] = {
         "The disk of the store has little room left.",
         "Make room before nothing more is taken in; `disk` in the clinic file says from when on.",
     ),
+    "SFT-001": (
+        "No host key is pinned for an SFTP server, so that anybody could be the partner.",
+        "`hub check --connect` shows the key the server has. Compare it with what the partner gave you by another way, then set `host_key`.",
+    ),
+    "SFT-002": (
+        "An SFTP server shows another host key than the pinned one.",
+        "Nothing was sent to it. Ask the partner by another way whether its key is new; if it is, change `host_key`. If it is not, somebody is in between.",
+    ),
+    "SFT-003": (
+        "An SFTP server has no algorithm that is safe today, or no host key of the pinned type.",
+        "Ask the partner to bring its server up to date. Until then `legacy_algorithms: WHY` allows what it has.",
+    ),
+    "SFT-004": (
+        "Our private key for an SFTP server cannot be used.",
+        "It is an Ed25519, ECDSA or RSA key in PEM or OpenSSH form; `passphrase` unlocks it.",
+    ),
+    "SFT-005": (
+        "An SFTP server refuses to list, read, write, rename or delete a file.",
+        "Ask the partner for that right, for space, or whether the folder has moved. Where renaming is not allowed, `claim: false` fetches without it.",
+    ),
+    "SFT-006": (
+        "Files on an SFTP server are left where they are, for a person to look at.",
+        "The text says how many and why. Raise `max_size`, or ask the partner what they are.",
+    ),
+    "SFT-007": (
+        "A file with the name of a message is at the partner already, with another content.",
+        "Nothing was replaced. Replay the message as a new one (without --keep-ids), or ask the partner to remove the file.",
+    ),
     "SYS-001": ("The operating system said no.", "The text says what and where."),
     "TLS-001": ("Our certificate or key cannot be used.", "Both are PEM files, and must belong together."),
     "TLS-002": ("The file of trusted authorities cannot be used.", "It is a PEM file."),
