@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -56,6 +57,13 @@ class Facade(ABC):
         self.house.requests += 1
         if self.house.behaviour.down:
             return Hangup(b"ISA")
+        self.house.under_way += 1
+        try:
+            return await self._answered(request, self.house.clock())
+        finally:
+            self.house.under_way -= 1
+
+    async def _answered(self, request: Request, arrived: float) -> Response:
         body = await request.body()
         refused = await self._as_it_behaves(request, body)
         if refused is not None:
@@ -63,7 +71,7 @@ class Facade(ABC):
         inquiry = self.read(body)
         known = self.house.table.known(inquiry)
         fault = self.house.faults.next(inquiry, request.headers.get("x-sim-script", ""), known.faults if known else ())
-        entry = self.house.ledger.received(inquiry, self.name, fault)
+        entry = self.house.ledger.received(inquiry, self.name, fault, at=arrived)
         if fault.before_commit:
             return await self._not_done(request, fault, entry)
         verdict = self.house.table.decide(inquiry, fault)
@@ -134,6 +142,15 @@ def basic(request: Request) -> str:
     return ""
 
 
+class HungUp(ConnectionResetError):
+    """Meant so: nobody need hear of it, nor of an asker that was killed."""
+
+
+def without_hangups(record: logging.LogRecord) -> bool:
+    """A filter for the log of the server."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HungUp | ClientDisconnect))
+
+
 class Hangup(Response):
     """Closes the connection in the middle of the answer, or before its first byte, as a server that dies does."""
 
@@ -145,4 +162,4 @@ class Hangup(Response):
         length = str(len(self._begun) + 1000).encode()  # the head has to be sent: without it the server makes a 500 of it
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
         await send({"type": "http.response.body", "body": self._begun, "more_body": True})
-        raise ConnectionResetError
+        raise HungUp

@@ -56,13 +56,14 @@ class Entry:
 
 @dataclass
 class Ledger:
-    """All entries, in the order of arrival."""
+    """All entries, in the order in which they were read."""
 
     clock: Callable[[], float]
     entries: list[Entry] = field(default_factory=list)
 
-    def received(self, inquiry: Inquiry, facade: str, fault: Fault = FINE) -> Entry:
-        entry = Entry(len(self.entries) + 1, self.clock(), facade, inquiry, fault)
+    def received(self, inquiry: Inquiry, facade: str, fault: Fault = FINE, *, at: float | None = None) -> Entry:
+        """`at` is when it arrived, where that is longer ago than now."""
+        entry = Entry(len(self.entries) + 1, self.clock() if at is None else at, facade, inquiry, fault)
         self.entries.append(entry)
         return entry
 

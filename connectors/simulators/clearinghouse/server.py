@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from connectors.simulators.clearinghouse.core import CoreForm, CoreSoap
-from connectors.simulators.clearinghouse.facade import Facade, Hangup, basic, with_status
+from connectors.simulators.clearinghouse.facade import Facade, Hangup, basic, with_status, without_hangups
 from connectors.simulators.clearinghouse.faults import Fault, Faults
 from connectors.simulators.clearinghouse.json_v3 import JsonV3
 from connectors.simulators.clearinghouse.ledger import Ledger
@@ -90,6 +91,8 @@ class Clearinghouse:
         self.port = port
         self.requests = 0
         """Requests to any façade, refused ones too."""
+        self.under_way = 0
+        """Questions that have come and are not answered yet."""
         self.credentials = (client_id, client_secret)
         self.facades = [made(self) for made in FACADES]
         self._server: Server | None = None
@@ -112,6 +115,7 @@ class Clearinghouse:
         return next(facade for facade in self.facades if isinstance(facade, kind))
 
     async def __aenter__(self) -> Self:
+        logging.getLogger("uvicorn.error").addFilter(without_hangups)
         routes = [Route("/token", self._token, methods=["POST"])]
         listening = socket.create_server(("127.0.0.1", self.port))  # here, because uvicorn ends the process when it cannot
         self.port = listening.getsockname()[1]
