@@ -34,6 +34,7 @@ WAYS = {
         'auth: {token_url: "@BASE@/token", client_id: demo, client_secret: {$file: secret}}',
     ),
     "core soap": (
+        "vendor: stedi",
         "kind: caqh_core",
         'url: "@BASE@/core/soap"',
         "sender_id: CLINIC",
