@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from hub.format import Format
+from hub.formats.coverages.codec import CoveragesFormat
 from hub.formats.eligibility_v3.codec import EligibilityV3Format
 from hub.formats.hl7v2.codec import Hl7Format
 from hub.formats.x12.codec import X12Format
@@ -18,7 +19,7 @@ from hub.transform import Transform
 
 @hookimpl
 def register_formats() -> list[Format]:
-    return [Hl7Format(), X12Format(), EligibilityV3Format()]
+    return [Hl7Format(), X12Format(), EligibilityV3Format(), CoveragesFormat()]
 
 
 @hookimpl

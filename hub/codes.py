@@ -250,6 +250,14 @@ CODES: dict[str, tuple[str, str]] = {
         "A partner's address has moved.",
         "Redirects are not followed, because patient data would follow them. Write the new address into the clinic file.",
     ),
+    "NET-022": (
+        "A partner answers from another environment than it should.",
+        "A header that `expect_headers` asks for differs: check scope, address and key, then `expect_headers`; messages wait.",
+    ),
+    "NET-023": (
+        "The result of a question is not there in time.",
+        "The hub goes on looking for it, and asks nothing anew; check with the partner when it goes on.",
+    ),
     "OPS-001": ("There is no connection and no flow of that name.", "The names there are stand in the text."),
     "OPS-002": ("A name could mean a connection or a flow.", "Write connection:NAME or flow:NAME."),
     "OPS-003": (

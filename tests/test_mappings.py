@@ -21,11 +21,13 @@ NAMES = (
     "adt_to_deletion",
     "adt_to_patient",
     "adt_to_visit_state",
+    "coverages_to_coverage",
     "eligibility_v3_to_coverage",
     "mdm_to_document",
     "oru_to_document",
     "siu_to_appointment",
     "visit_to_270",
+    "visit_to_coverages_form",
     "visit_to_eligibility_v3",
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hub.errors import MessageUnusable
+from hub.formats.coverages import answer as coverages
 from hub.formats.eligibility_v3 import answer as eligibility_v3
 from hub.formats.hl7v2 import Hl7, charsets, split
 from hub.formats.hl7v2.structures import structure
@@ -17,8 +18,9 @@ def describe(data: bytes) -> dict[str, Any]:
     head = data.lstrip(b"\xef\xbb\xbf \t\r\n\x0b")[:512]
     if b"ISA" in head and head[:3].upper() not in (b"MSH", b"FHS", b"BHS"):
         return _empty_as_null(report.describe(data))  # type: ignore[no-any-return]
-    if head[:1] == b"{" and eligibility_v3.is_answer(data):
-        return _empty_as_null(eligibility_v3.describe(data))  # type: ignore[no-any-return]
+    for form in (eligibility_v3, coverages) if head[:1] == b"{" else ():
+        if form.is_answer(data):
+            return _empty_as_null(form.describe(data))  # type: ignore[no-any-return]
     return describe_hl7(data)
 
 

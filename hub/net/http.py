@@ -15,6 +15,8 @@ from hub.net.auth import Grant, HttpAuth, Tokens, TokenUnusable
 from hub.net.tls import TlsClient, client_context, tls_failure
 from hub.units import Duration
 
+Response = httpx.Response
+"""An answer, for connectors: httpx has its home here."""
 MOST_ANSWER = 32 * 1024 * 1024
 """Bytes of an answer that are read."""
 LATER = (408, 425, 429)

@@ -15,7 +15,8 @@ import atheris
 
 from tests.fuzz.running import feed
 
-with atheris.instrument_imports(include=["hub.formats.eligibility_v3", "hub.formats.loose_json"]):
+with atheris.instrument_imports(include=["hub.formats.coverages", "hub.formats.eligibility_v3", "hub.formats.loose_json"]):
+    from hub.formats.coverages.codec import CoveragesFormat
     from hub.formats.describe import describe
     from hub.formats.eligibility_v3.codec import EligibilityV3Format
     from hub.formats.x12.exchange import ANSWER_FIELDS, EligibilityFormat
@@ -29,24 +30,28 @@ LARGE_TIME = 6.0
 
 
 def _read(format: EligibilityFormat, data: bytes) -> None:
+    """Any bytes are an answer or a failure, and can be told as JSON and as FHIR."""
     found = format.answer(data, ["98", "30"], "20261130")
     assert found["status"] in STATUSES
     assert found["set"] or found["failure"]
     assert found.keys() <= ANSWER_FIELDS
     json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
     assert all(format.keys(data, {}).member)
-
-
-def eligibility_v3(data: bytes) -> None:
-    """Any bytes are an answer or a failure, and can be told as JSON and as FHIR."""
-    _read(EligibilityV3Format(), data)
     described = describe(data)
     json.dumps(described, allow_nan=False)
     if described["format"] != "hl7v2":
         json.dumps(resources(described, date(2026, 11, 30)), allow_nan=False)
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"eligibility_v3": eligibility_v3}
+def eligibility_v3(data: bytes) -> None:
+    _read(EligibilityV3Format(), data)
+
+
+def coverages(data: bytes) -> None:
+    _read(CoveragesFormat(), data)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"eligibility_v3": eligibility_v3, "coverages": coverages}
 
 
 if __name__ == "__main__":

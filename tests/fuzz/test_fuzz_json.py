@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.simulators.clearinghouse.rendered_v3 import rendered
+from connectors.simulators.clearinghouse import rendered_coverage, rendered_v3
 from tests.fuzz.running import MISSING, fuzz
 from tests.hub.formats.messages import HEAD_271, SUBSCRIBER, answer_271
 
@@ -17,12 +17,16 @@ LINES = [
     "PER*IC**TE*5550100", "LE*2120", "EB*C*IND*30***23*1500*****Y", "EB*C*IND*30***24*1000*****Y", "EB*C*FAM*30***29*900",
     "EB*R**30*HN*X", "AAA*N**72*C",
 ]  # fmt: skip
-ANSWER = rendered(LINES, "000000001", "60054")
 SEEDS = {
     "eligibility_v3": [
-        json.dumps(ANSWER).encode(),
+        json.dumps(rendered_v3.rendered(LINES, "000000001", "60054")).encode(),
         json.dumps({"x12": answer_271("EB*1**30").decode(), "errors": [{"code": "72", "location": "Loop 2100C"}]}).encode(),
         b'{"planStatus": [{"statusCode": "1"}], "transactionSetAcknowledgement": "R"}',
+    ],
+    "coverages": [
+        json.dumps(rendered_coverage.rendered(LINES, "1001")).encode(),
+        b'{"statusCode": "19", "validationMessages": [{"field": "memberId", "code": "72"}]}',
+        b'{"statusCode": "7"}',
     ],
 }
 RUNS = 2_000

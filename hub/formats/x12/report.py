@@ -129,6 +129,15 @@ def describe_reply(reply: Eligibility) -> dict[str, Any]:
     return described | {"coverages": [_coverage(patient) for patient in reply.patients]}
 
 
+def as_interchange(reply: Eligibility) -> dict[str, Any]:
+    """A reply that came in another form, in the shape of an interchange with it alone."""
+    number = reply.control_number
+    transaction = {"set": "271", "control_number": number, **describe_reply(reply)}
+    group = {"control_number": number, "code": "HB", "version": None, "transactions": [transaction]}
+    payer = reply.patients[0].payer.entity.id if reply.patients else None
+    return {"control_number": number, "sender": payer, "receiver": None, "version": None, "groups": [group]}
+
+
 def _people(patient: Patient) -> dict[str, Any]:
     payer, provider, subscriber = patient.payer.entity, patient.provider.entity, patient.subscriber
     level = patient.level

@@ -13,8 +13,10 @@ from hypothesis import given, strategies as st
 from connectors.simulators.clearinghouse import Clearinghouse, Inquiry as Asked, read_270
 from connectors.simulators.clearinghouse.json_v3 import JsonV3
 from hub.errors import MessageUnusable
+from hub.formats.eligibility_v3.codec import EligibilityV3Format
 from hub.formats.eligibility_v3.request import build_request, control_number
 from hub.formats.x12.inquiry import Inquiry, PersonNamed
+from hub.message import Message
 from tests.hub.formats.messages import PROPERTY
 from tests.hub.formats.x12.test_inquiry import CHILD, PLAIN, built
 
@@ -93,3 +95,19 @@ def test_a_person_as_provider_with_a_taxonomy() -> None:
 @pytest.mark.parametrize(("number", "digits"), [(1, "000000001"), (999_999_999, "999999999"), (1_000_000_000, "000000001")])
 def test_a_control_number_has_nine_digits_and_is_never_zero(number: int, digits: str) -> None:
     assert control_number(number) == digits
+
+
+class Planned:
+    """A context that must not be asked for numbers: the question was planned with them."""
+
+
+async def test_a_question_goes_with_the_number_it_was_planned_with() -> None:
+    format = EligibilityV3Format()
+    values = {"payer.id": "60054", "provider.npi": "1234567893", "member_id": "W1", "service_date": date(2026, 11, 30)}
+    asked = Message(b"", "visit", headers={"trace": "T1", "control_number": "42"})
+    question = await format.write(values | {"service_types": "30"}, asked, Planned())  # type: ignore[arg-type]
+    assert json.loads(question.body)["controlNumber"] == question.headers["trace"] == "000000042"
+    for number, status in (("000000042", "active"), ("000000043", None), ("", "active")):
+        said = {"controlNumber": number, "benefitsInformation": [{"code": "1", "serviceTypeCodes": ["30"]}]}
+        fields = format.open(Message(json.dumps(said).encode(), "eligibility_v3", headers=question.headers))
+        assert fields.get("status") == status, number
