@@ -156,7 +156,12 @@ class RunContext:
         if found is None:
             raise MessageUnusable(f"there is no mapping {mapping!r}", code="MAP-006")
         transforms = TransformContext(self.site.zone, self.authority, message.headers)
-        result = run_mapping(found, message, transforms)
+        try:
+            result = run_mapping(found, message, transforms)
+        except MessageUnusable as error:
+            if found.source_format is None or message.format != found.source:
+                raise
+            raise MessageUnusable(found.source_format.in_words(str(error), message), code=error.code) from None
         for cause, text in result.notes:
             await self.save(WorklistItem(queue="it", text=text, who="it", cause=cause))
         if found.target_format is not None:
