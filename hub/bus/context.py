@@ -56,6 +56,7 @@ class RunContext:
         connection: str,
         now: datetime,
         authority: str = "",
+        actor: str = "",
         spans: Spans | None = None,
     ) -> None:
         self._all = surroundings
@@ -64,6 +65,7 @@ class RunContext:
         self.spans = spans
         self.now = now
         self.authority = authority
+        self.actor = actor
         self.sites: Mapping[str, Site] = surroundings.settings.sites
         self.site: Site = surroundings.settings.site_of(connection)
         self.organisation: Organisation = surroundings.settings.organisation

@@ -12,7 +12,9 @@ from hub.dates import day_named
 from hub.errors import Refused
 from hub.records import GONE
 from hub.units import iso
+from plugins.eligibility import corrections
 from plugins.eligibility.known import KnownVisit, appointment_named, known_visit, visits_of
+from plugins.eligibility.people import question_of
 from plugins.eligibility.sheet import SheetFormat, day_sheet
 from plugins.eligibility.visits import plan_check
 
@@ -63,16 +65,22 @@ def visit_line(visit: KnownVisit) -> dict[str, Any]:
         "outcome": visit.outcome,
         "owes": visit.owes.model_dump(),
         "authorization": visit.authorization,
+        "verified": verified_line(visit),
         "action": visit.action,
         "who": visit.who,
         "checked_at": iso(check.checked_at) if check.checked_at else None,
     }
 
 
+def verified_line(visit: KnownVisit) -> dict[str, Any] | None:
+    return visit.verified.model_dump(mode="json", exclude={"id", "service_date"}) if visit.verified is not None else None
+
+
 async def show_visit(params: VisitParams, context: Context) -> dict[str, Any]:
     """Everything known about the coverage of one visit."""
     visit = await known_visit(await appointment_named(params.appointment, context), context)
     check = visit.check
+    asked = await question_of(visit.appointment.id, visit.patient, context)
     return visit_line(visit) | {
         "status": visit.appointment.status,
         "plan": check.plan_name,
@@ -84,10 +92,13 @@ async def show_visit(params: VisitParams, context: Context) -> dict[str, Any]:
         "others": [other.model_dump() for other in check.others],
         "programmes": [programme.model_dump() for programme in check.programmes],
         "payer_says": check.status,
+        "payer_outcome": check.outcome,
+        "asked_instead": asked.model_dump(mode="json", exclude={"id", "chart"}, exclude_none=True) if asked else None,
         "rejections": [rejection.model_dump() for rejection in check.rejections],
         "findings": check.findings,
         "cause": check.cause,
         "tries": check.tries,
+        "attempts": [attempt.model_dump(mode="json", exclude={"asked_for", "answer"}) for attempt in check.attempts],
     }
 
 
@@ -108,6 +119,7 @@ async def check_visit(params: VisitParams, context: Context) -> dict[str, Any]:
 
 
 OPERATIONS = [
+    *corrections.OPERATIONS,
     Operation("eligibility.list", "Coverage of the visits of a day.", ListParams, list_visits),
     Operation("eligibility.show", "Coverage of one visit.", VisitParams, show_visit),
     Operation("eligibility.sheet", "The day sheet as a file.", SheetParams, sheet),
