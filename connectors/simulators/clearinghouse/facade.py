@@ -116,7 +116,6 @@ class Facade(ABC):
         self.house.ledger.ended(entry, await self._nobody_waits(request) or (fault.kind if kept else verdict.end))
         return response
 
-
     async def _nobody_waits(self, request: Request) -> str:
         """The word of the ledger for an asker that has gone: its time was over, or it died."""
         return "gone" if await request.is_disconnected() else ""
