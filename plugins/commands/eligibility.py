@@ -197,6 +197,39 @@ def decline(appointment: str, config: str, as_json: bool) -> int:
 
 
 @eligibility.command()
+@click.option("--since", default="30d", show_default=True, metavar="T", help="A time span (7d), or a day (2026-11-01).")
+@config_option
+@json_option
+def stats(since: str, config: str, as_json: bool) -> int:
+    """How payers answer: times (half, and nine of ten, within), the share within 20 s, and what the answers come to."""
+    from hub.cli.operate import operate
+    from hub.cli.output import print_lines, table
+
+    lines = operate(config, "eligibility.stats", {"since": since})
+    if as_json:
+        print_lines(lines)
+        return 0
+    rows = [
+        (
+            line["name"] or line["payer"],
+            line["asked"],
+            line["answered"],
+            _seconds(line["p50_s"]),
+            _seconds(line["p90_s"]),
+            "" if line["in_20_s"] is None else f"{line['in_20_s']:.1%}",
+            ", ".join(f"{outcome} {count}" for outcome, count in line["outcomes"].items()),
+        )
+        for line in lines
+    ]
+    table(("payer", "asked", "answered", "p50", "p90", "in 20 s", "outcomes"), rows, empty=f"no payer was asked since {since}")
+    return 0
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f} s"
+
+
+@eligibility.command()
 @click.option("--date", default="tomorrow", show_default=True, metavar="D", help="today, tomorrow, 2026-11-24.")
 @click.option("--to", "file", required=True, type=click.Path(dir_okay=False, path_type=Path), help="FILE.xlsx or FILE.csv.")
 @config_option

@@ -12,10 +12,13 @@ known.py       one visit with all that is known of its coverage
 sheet.py       the day sheet
 people.py      what people add: another question, a word from the telephone, a no
 corrections.py what people do about a visit: edit, clone, verified, accept, decline
+statistics.py  how payers answer
 operations.py  the lists and cards of people
 """
 
 from __future__ import annotations
+
+from datetime import UTC
 
 from hub import CoverageCheck, DueJob, Operation, Reaction, RecordKey, RecordKind, hookimpl
 from hub.step import AnyStep
@@ -41,10 +44,11 @@ def register_records() -> list[RecordKind]:
         found = [RecordKey("day", check.service_date.isoformat())] if check.service_date else []
         for attempt in check.attempts:
             found += [RecordKey("trace", attempt.trace), RecordKey("interchange", attempt.control_number)]
+            found.append(RecordKey("asked_on", attempt.asked_at.astimezone(UTC).date().isoformat()))
         return list(dict.fromkeys(found))
 
     return [
-        RecordKind("coverage_check", CoverageCheck, keys, frozenset({"day"}), save=save_answer),
+        RecordKind("coverage_check", CoverageCheck, keys, frozenset({"day", "asked_on"}), save=save_answer),
         RecordKind("coverage_question", CorrectedQuestion),
         RecordKind("coverage_verification", Verification),
         RecordKind("coverage_declined", Declined),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -11,11 +12,12 @@ from hub import Context, Operation
 from hub.dates import day_named
 from hub.errors import Refused
 from hub.records import GONE
-from hub.units import iso
+from hub.units import iso, parse_duration
 from plugins.eligibility import corrections
 from plugins.eligibility.known import KnownVisit, appointment_named, known_visit, visits_of
 from plugins.eligibility.people import question_of
 from plugins.eligibility.sheet import SheetFormat, day_sheet
+from plugins.eligibility.statistics import statistics
 from plugins.eligibility.visits import plan_check
 
 
@@ -43,6 +45,15 @@ class SheetParams(BaseModel):
 
     date: str = "today"
     format: SheetFormat = "xlsx"
+
+
+class StatsParams(BaseModel):
+    """Since when."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: str = "30d"
+    """A time span (30d), or a day."""
 
 
 async def list_visits(params: ListParams, context: Context) -> list[dict[str, Any]]:
@@ -109,6 +120,18 @@ async def sheet(params: SheetParams, context: Context) -> dict[str, Any]:
     return {"day": day.isoformat(), "visits": visits, "format": params.format, "content": b64encode(content).decode()}
 
 
+async def stats(params: StatsParams, context: Context) -> list[dict[str, Any]]:
+    """How payers answer: a line for each."""
+    return await statistics(_since(params.since, context), context)
+
+
+def _since(text: str, context: Context) -> datetime:
+    try:
+        return context.now - timedelta(seconds=parse_duration(text))
+    except ValueError:
+        return datetime.combine(day_named(text, context.now, context.site.zone), time(), tzinfo=context.site.zone)
+
+
 async def check_visit(params: VisitParams, context: Context) -> dict[str, Any]:
     """Plans a check for now, whether or not the last answer is fresh."""
     appointment = await appointment_named(params.appointment, context)
@@ -122,6 +145,7 @@ OPERATIONS = [
     *corrections.OPERATIONS,
     Operation("eligibility.list", "Coverage of the visits of a day.", ListParams, list_visits),
     Operation("eligibility.show", "Coverage of one visit.", VisitParams, show_visit),
+    Operation("eligibility.stats", "How payers answer.", StatsParams, stats),
     Operation("eligibility.sheet", "The day sheet as a file.", SheetParams, sheet),
     Operation("eligibility.check", "Check one visit now.", VisitParams, check_visit),
 ]
