@@ -272,6 +272,10 @@ CODES: dict[str, tuple[str, str]] = {
         "The store, its key and the plugins are chosen at a start. Stop the hub and start it again.",
     ),
     "OPS-011": ("A look at what comes has ended.", "The hub was restarted, or others have looked since; run `hub tail` again."),
+    "OPS-012": (
+        "A message is the work of another hub of this database.",
+        "Ask the hub the text names. What is held any hub may skip, edit or replay.",
+    ),
     "PLG-001": ("Two plugins have the same name.", "Uninstall one of them."),
     "PLG-002": ("A plugin cannot be imported.", "Reinstall it, or write its name under `disable`."),
     "PLG-003": ("A plugin implements a hook that does not exist, or wrongly.", "Check the spelling against hub/hookspecs.py."),

@@ -92,10 +92,10 @@ class Corrections:
             new, edit = await self._row(row, message, works)
             write = self._write(row, new, edit, audit)
             await self._core.journal.commit(write)
-            self._ended(edit.ended)
             for work in edit.in_place:
-                if (target := self._target(work)) is not None:
+                if (target := self._target(work)) is not None and target.does(work.lane):
                     target.lanes.replace(work.id, new.seq, new.id)
+            self._ended(edit.ended)
         places = [(work.target, "kept") for work in edit.in_place] + [(work.target, "end") for work in edit.works]
         return {"id": new.id, "replaces": row.id, "works": [{"target": t, "place": p} for t, p in places]}
 
@@ -166,6 +166,8 @@ class Corrections:
         claimed: list[tuple[Target, int]] = []
         try:
             for work in await self._core.reader.works_of([row.seq]):
+                if work.state in OPEN_STATES and work.state != "held":
+                    await self._refuse_what_another_does(row, work)
                 if (target := self._target(work)) is None:
                     continue
                 if not target.lanes.claim(work.id):
@@ -178,6 +180,15 @@ class Corrections:
                 target.lanes.unclaim(id)
                 target.pump()
 
+    async def _refuse_what_another_does(self, row: Any, work: Any) -> None:
+        """What waits for a person every hub may end or change; what another hub may begin any moment only that one."""
+        target = self._target(work)
+        if self._hub is None and getattr(self._core.store.writer, "together", False):
+            raise Refused(f"the message {row.id} is being worked on by a running hub; ask that one", code="OPS-012")
+        if self._hub is not None and self._hub.sharing is not None and target is not None and not target.does(work.lane):
+            name = await self._hub.sharing.who_does(work.lane)
+            raise Refused(f"the message {row.id} is the work of another hub, {name}; ask that one", code="OPS-012")
+
     def _target(self, work: Any) -> Target | None:
         return self._hub.targets.get(work.target) if self._hub is not None else None
 
@@ -187,6 +198,8 @@ class Corrections:
                 target.lanes.withdraw(work.id)
             if self._hub is not None:
                 self._hub.follower.finished(work.seq)
+        if self._hub is not None:
+            self._hub.tell_others()
 
     async def _message(self, id: str) -> Any:
         row = await self._core.reader.message(id)

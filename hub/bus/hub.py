@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from hub.bus.inbound import Inbound
 from hub.bus.jobs import Jobs
 from hub.bus.keeping import LOOK_EVERY as KEEPING_CHECK
 from hub.bus.lanes import Item
+from hub.bus.orders import CALL, Orders
 from hub.bus.outgoing import OutgoingTarget
 from hub.bus.sharing import Sharing
 from hub.bus.space import LOOK_EVERY
@@ -64,6 +65,7 @@ class Hub:
         self.alerts: Alerts
         self.standstill: Standstill
         self.jobs: Jobs
+        self.orders: Orders
         self.stopped: dict[str, str] = {}
         """Routes that people have paused or let drain."""
         self.changing = asyncio.Lock()
@@ -85,7 +87,7 @@ class Hub:
     @property
     def leads(self) -> bool:
         """True for the hub that looks after what concerns all hubs of a store."""
-        return True
+        return self.sharing is None or 0 in self.sharing.own
 
     @property
     def host(self) -> str:
@@ -114,6 +116,7 @@ class Hub:
         core.journal.on_commit, core.journal.on_broken = self._committed, self._broken
         self.follower = Follower(core)
         self.jobs = Jobs(self)
+        self.orders = Orders(self)
         self.due = DueWork(core)
         self._build_targets()
         await self.hold_the_homeless()
@@ -129,11 +132,11 @@ class Hub:
                 await target.destination.open_destination()
             target.start(highest)
         await self.due.start()
-        if self.sharing is None or self.sharing.members == 1:  # who is there already does them
+        if self.leads:
             await self.jobs.start()
         self.due.scheduler.every(KEY_CHECK, core.renew_data_keys, "data keys")
-        self.due.scheduler.every(KEEPING_CHECK, core.keeping.look, "bodies")
-        self.due.scheduler.every(RETENTION_CHECK, core.retention.look, "retention")
+        self.due.scheduler.every(KEEPING_CHECK, self._if_it_leads(core.keeping.look), "bodies")
+        self.due.scheduler.every(RETENTION_CHECK, self._if_it_leads(core.retention.look), "retention")
         self.due.scheduler.every(LOOK_EVERY, core.space.look, "room on the disk")
         await core.space.look()
         self.standstill = Standstill(core.signals.loop)
@@ -144,6 +147,8 @@ class Hub:
                 await self.open_source(name)
         self.alerts = Alerts(self)
         await self.alerts.start()
+        if self.sharing is not None:
+            await self.orders.start()
         self.ready = True
         self._in_background(core.keeping.look())
         self.clinic.registry.tell("hub_started", hub=self)
@@ -247,6 +252,20 @@ class Hub:
                 await self.core.journal.commit(Write(marks=marks))
                 log.warning("open work is held", target=target, step=step or None, count=len(marks), reason=reason)
 
+    def _if_it_leads(self, look: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
+        """What one hub of a store does for all."""
+
+        async def act() -> None:
+            if self.leads:
+                await look()
+
+        return act
+
+    def tell_others(self) -> None:
+        """Something was changed in the store that all hubs of it have to obey."""
+        if self.sharing is not None:
+            self._in_background(self.sharing.call(CALL))
+
     def _drained(self, target: Target) -> None:
         self._in_background(routes.note_drained(self, target))
 
@@ -300,6 +319,8 @@ class Hub:
     async def _close_everything(self) -> None:
         if hasattr(self, "alerts"):
             await self.alerts.stop()
+        if hasattr(self, "orders"):
+            await self.orders.stop()
         if self.watching is not None:
             self.watching.cancel()
             self.standstill.stop()

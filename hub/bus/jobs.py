@@ -88,9 +88,10 @@ class Jobs:
         self._stopping: set[str] = set()
 
     async def start(self) -> None:
-        """Goes on with what was running when the hub stopped."""
+        """Goes on with what was running when the hub stopped, and what another one was asked for."""
         for row in await self._hub.core.reader.jobs(1000, running=True):
-            await self.go_on(row.id)
+            if row.id not in self._tasks:
+                await self.go_on(row.id)
 
     async def go_on(self, id: str) -> None:
         row = await self._hub.core.reader.job(id)
@@ -115,7 +116,7 @@ class Jobs:
 
     async def _run(self, job: Job) -> None:
         try:
-            while job.row.state == "running" and await self._room(job):
+            while await self._goes_on(job) and await self._room(job):
                 try:
                     await take_step(self._hub.core, self._hub, job)
                 except StoreFull:
@@ -126,6 +127,13 @@ class Jobs:
             log.error("a job stopped; it goes on after the next start", job=job.row.id, error=type(error).__name__)
         else:
             log.info("a job ended", job=job.row.id, state=job.row.state, looked=job.row.looked, done=job.row.done)
+
+    async def _goes_on(self, job: Job) -> bool:
+        """False when it is done, or was stopped where another hub was asked."""
+        if job.row.state == "running" and self._hub.sharing is not None:
+            found = await self._hub.core.reader.job(job.row.id)
+            return found is not None and found.state == "running"
+        return job.row.state == "running"
 
     async def _room(self, job: Job) -> bool:
         """Waits until fresh work leaves room for more; False when the job is to end."""
@@ -158,8 +166,10 @@ class JobOperations:
 
     async def resume(self, params: JobParams, audit: AuditRow) -> dict[str, Any]:
         told = await self._change(params.id, "stopped", "running", audit)
-        if self._hub is not None:
+        if self._hub is not None and self._hub.leads:
             await self._hub.jobs.go_on(params.id)
+        elif self._hub is not None:
+            self._hub.tell_others()
         return told
 
     async def _change(self, id: str, before: str, after: str, audit: AuditRow) -> dict[str, Any]:

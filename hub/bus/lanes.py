@@ -331,6 +331,10 @@ class Lanes:
         self._blocked.discard(id)
         self._consider(item)
 
+    def held(self) -> list[int]:
+        """What is here and waits for a person."""
+        return [item.id for item in self.items.values() if item.held]
+
     # What a person ends or changes.
 
     def claim(self, id: int) -> bool:

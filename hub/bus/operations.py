@@ -26,7 +26,6 @@ from hub.bus.tail import NextParams, TailParams, Tails
 from hub.bus.timeline import MASK, Timeline, TraceParams
 from hub.errors import Conflict, NotFound, Refused, Unreachable
 from hub.message import Message
-from hub.step import Operation
 from hub.store.reader import MessageFilter, state_of
 from hub.store.rows import STATES, AuditRow, Write
 from hub.units import from_micros, iso, now_micros, to_micros
@@ -149,17 +148,19 @@ class Operations:
         operation = self.core.clinic.catalogue.operations.get(name)
         if operation is None:
             raise NotFound(f"there is no operation {name!r}; there are {', '.join(self.names())}")
-        return await self._run_of_plugin(operation, _parse(operation.params, params), params, actor)
+        return await self._run_of_plugin(operation.run, _parse(operation.params, params), name, params, actor)
 
-    async def _run_of_plugin(self, operation: Operation, parsed: BaseModel, params: dict[str, Any], actor: str) -> Any:
+    async def _run_of_plugin(
+        self, run: Callable[[Any, Any], Awaitable[Any]], parsed: BaseModel, name: str, params: dict[str, Any], actor: str
+    ) -> Any:
         """Its changes and its audit row are one commit; what was only read need not have stayed the same."""
         for _ in range(20):
-            context = self.core.context(operation.name, actor)
-            result = await operation.run(parsed, context)
+            context = self.core.context(name)
+            result = await run(parsed, context)
             write = self.core.write_of(context.changes, context.now)
             if not (write.records or write.due):
                 write.reads = []
-            write.audit = [await self._audit(actor, operation.name, params, operation.private)]
+            write.audit = [await self._audit(actor, name, params)]
             try:
                 await self.core.journal.commit(write)
             except Conflict:
@@ -167,11 +168,9 @@ class Operations:
             return result
         raise Refused("others are changing the same records; try again")
 
-    async def _audit(self, actor: str, name: str, params: dict[str, Any], private: frozenset[str] = frozenset()) -> AuditRow:
-        """Who asked for what; patient data are kept as digests: only who has the key can tell whose they were."""
+    async def _audit(self, actor: str, name: str, params: dict[str, Any]) -> AuditRow:
+        """Who asked for what; ids of patients are kept as digests: only who has the key can tell whose data it was."""
         shown = {key: value for key, value in params.items() if key != "body"}
-        for key in private & {key for key, value in shown.items() if value not in (None, "")}:
-            shown[key] = self.core.seal.mac("audit", str(shown[key]))
         if "patient" in shown:
             shown["patient"] = self.core.filing.value("patient", str(shown["patient"]))
         if name == "trace" and not await Timeline(self.core).is_no_patient(str(shown.get("id"))):
@@ -317,7 +316,10 @@ class Operations:
         while self.hub is None and job.row.state == "running":
             await take_step(self.core, None, job)
         if self.hub is not None and job.row.state == "running":
-            self.hub.jobs.run(job)
+            if self.hub.leads:
+                self.hub.jobs.run(job)
+            else:
+                self.hub.tell_others()
 
     async def backup(self, _: BackupParams, __: AuditRow) -> dict[str, Any]:
         """Says in the audit that a copy is about to be made; who makes it only reads, and needs no hub for it."""
@@ -333,7 +335,11 @@ class Operations:
     async def reload(self, _: NoParams, audit: AuditRow) -> dict[str, Any]:
         if self.hub is None:
             raise Unreachable("no hub is running; it reads the clinic file when it starts")
-        return await reload(self.hub, audit)
+        told = await reload(self.hub, audit)
+        if self.hub.sharing is not None:
+            await self.hub.orders.note_reload()
+            self.hub.tell_others()
+        return told
 
     async def status(self, params: StatusParams, _: AuditRow) -> dict[str, Any]:
         found = await describe_status(self.core, self.hub)

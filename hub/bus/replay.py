@@ -164,9 +164,11 @@ class Replay:
         targets = self._hub.targets if self._hub is not None else {}
         for plan in plans:
             for id, work in plan.released:
-                if (target := targets.get(work.target)) is not None:
+                if (target := targets.get(work.target)) is not None and target.does(work.lane):
                     target.lanes.release(id, work.generation, work.step)
                     target.pump()
+        if self._hub is not None and any(plan.released for plan in plans):
+            self._hub.tell_others()
 
 
 def _check_body(row: Any) -> None:

@@ -89,7 +89,8 @@ class Routes:
             rows = await self._keep(routes, state, audit)
             if self._hub is not None:
                 for row in reversed(rows):  # what sends first: both sides may be one object
-                    await _stop(self._hub, row)
+                    await stop(self._hub, row)
+                self._hub.tell_others()
             return [await self._told(route) for route in routes]
 
     async def resume(self, params: RouteParams, audit: AuditRow) -> list[dict[str, Any]]:
@@ -117,6 +118,7 @@ class Routes:
             hub.stopped.pop(route, None)
             if (target := hub.targets.get(route)) is not None:
                 target.resume()
+        hub.tell_others()
 
     def _alone(self) -> contextlib.AbstractAsyncContextManager[Any]:
         """One change of a running hub at a time."""
@@ -147,12 +149,14 @@ def _sided(route: str, state: str) -> str:
     return "paused" if state == "draining" and route.startswith("from:") else state
 
 
-async def _stop(hub: Hub, row: RouteRow) -> None:
+async def stop(hub: Hub, row: Any) -> None:
+    """As a row says, whether the route is here or not (yet)."""
     hub.stopped[row.name] = row.state
     if row.name.startswith("from:"):
         await hub.close_source(row.name.removeprefix("from:"))
         return
-    target = hub.targets[row.name]
+    if (target := hub.targets.get(row.name)) is None:
+        return
     if row.state == "draining":
         target.drain_until(row.until)
     else:
@@ -185,6 +189,8 @@ async def note_drained(hub: Hub, target: Target) -> None:
         row = next((row for row in await hub.core.reader.route_states() if row.name == target.name), None)
         if row is None or row.state != "draining":
             return
+        if hub.sharing is not None and await hub.core.reader.goes_on_until(target.name, row.until):
+            return  # at another hub: the last one to be done says so
         hub.stopped[target.name] = "paused"
         done = RouteRow(target.name, "paused", row.until, now_micros(), row.actor)
         await _commit_if_possible(hub.core, Write(rare=Rare(routes=[done])))

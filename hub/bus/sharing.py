@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 import asyncpg
 import structlog
 
+from hub.bus.orders import CALL
 from hub.bus.target import Target, item_of
 from hub.errors import LeaseLost
-from hub.store.batch import PARTITIONS
+from hub.store.batch import PARTITIONS, partition_of
 from hub.store.leases import Leases
 from hub.store.postgres import LOST, PostgresWriter
 
@@ -109,6 +110,10 @@ class Sharing:
     def _partitions(self) -> frozenset[int] | None:
         return None if self.own == ALL else self.own
 
+    async def who_does(self, lane: str) -> str:
+        """The hub that does the work of a lane, as machine:process."""
+        return await self._leases.holder(partition_of(lane))
+
     def may_send(self) -> bool:
         """False when another hub may have taken over by now."""
         return time.monotonic() < self._leases.deadline
@@ -129,7 +134,15 @@ class Sharing:
         self._wake.set()
         return False
 
+    async def call(self, about: str) -> None:
+        """Wakes the other hubs; who does not hear it looks by himself a little later."""
+        with contextlib.suppress(*LOST, asyncpg.PostgresError):
+            await self._leases.call(about)
+
     def _called(self, about: str) -> None:
+        if about == CALL:
+            self._hub.orders.called()
+            return
         if about == "members":
             self._sign_now.set()
         self._wake.set()
@@ -250,6 +263,8 @@ class Sharing:
                 with contextlib.suppress(*LOST, asyncpg.PostgresError):
                     await self._leases.sign()
         await settling
+        if not self._hub.leads:
+            await self._hub.jobs.stop()  # before somebody else can lead
 
     def _highest(self) -> int:
         return max(self.seen, self._writer.work)

@@ -86,9 +86,13 @@ class Target(ABC):
         self.open = True
         self.pump()
 
+    def does(self, lane: str) -> bool:
+        """False when it is another hub that does the work of a lane."""
+        return self.partitions is None or partition_of(lane) in self.partitions
+
     def offer(self, item: Item) -> None:
-        if self.partitions is not None and len(item.lanes) == 1 and partition_of(item.lanes[0]) not in self.partitions:
-            return  # another hub does it
+        if len(item.lanes) == 1 and not self.does(item.lanes[0]):
+            return
         self.lanes.offer(item)
         self._pump_soon()
 

@@ -117,6 +117,12 @@ class Leases:
                 await run.execute(_CLAIM, self._node, most)
             return {row["partition"] for row in await run.fetch("SELECT partition FROM lease WHERE node = $1", self._node)}
 
+    async def holder(self, partition: int) -> str:
+        """Who has it, as machine:process; "nobody" for a moment when that one has just gone."""
+        query = "SELECT node.name FROM lease JOIN node ON node.id = lease.node WHERE partition = $1"
+        async with self._at() as run:
+            return await run.fetchval(query, partition) or "nobody"
+
     async def give_up(self, partitions: Collection[int]) -> None:
         async with self._at() as run:
             await run.execute(

@@ -336,7 +336,7 @@ class PostgresWriter:
 
     async def _in_steps(self, batch: Batch, given_up: list[tuple[Any, ...]], alone: Write | None) -> tuple[int, int]:
         """Keys that only one record may have are given up before another one takes them; rare changes come last."""
-        async with self._connection.transaction():
+        async with self._steps():
             if given_up:
                 await self._connection.execute(_GIVE_UP, *(list(column) for column in zip(*given_up, strict=True)))
             first = await self._run(batch)
@@ -344,6 +344,10 @@ class PostgresWriter:
             if alone is not None:
                 await self._change_rarely(alone)
             return first
+
+    def _steps(self) -> contextlib.AbstractAsyncContextManager[Any]:
+        """One transaction: who takes turns has one already."""
+        return contextlib.nullcontext() if self.together else self._connection.transaction()
 
     async def _change_rarely(self, write: Write) -> None:
         if write.rare is not None:

@@ -57,7 +57,9 @@ def _job(row: JobRow) -> Statement:
         INSERT INTO job (id, kind, state, at, changed_at, actor, total, looked, done, params, seqs)
         VALUES (?,?,?,?,?,?,?,?,?,?,?)
         ON CONFLICT (id) DO UPDATE
-        SET state = excluded.state, changed_at = excluded.changed_at, looked = excluded.looked, done = excluded.done
+        SET state = CASE WHEN job.state = 'stopped' AND excluded.state = 'running' AND excluded.looked > job.looked
+                THEN job.state ELSE excluded.state END,
+            changed_at = excluded.changed_at, looked = excluded.looked, done = excluded.done
     """
     values = (
         row.id, row.kind, row.state, row.at, row.changed_at, row.actor, row.total, row.looked, row.done, row.params, row.seqs,

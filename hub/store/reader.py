@@ -142,6 +142,24 @@ class Reader(ABC):
                 return True
         return False
 
+    async def open_works(self, ids: Collection[int]) -> list[OpenWork]:
+        """Those of these that are open."""
+        return [_as_open_work(row) for row in await self.rows(_open_work().where(work.c.id.in_(ids)))]
+
+    async def goes_on_until(self, target: str, until: int, partitions: Collection[int] | None = None) -> bool:
+        """True while work up to this one can go on without a person: it waits, and nothing held is before it in its lane."""
+        before = work.alias()
+        held = select(before.c.id).where(
+            text(f"work_1.{OPEN}"), before.c.target == target, before.c.lane == work.c.lane, before.c.id < work.c.id,
+            before.c.state == "held",
+        )  # fmt: skip
+        query = select(work.c.id).where(
+            text(f"work.{OPEN}"), work.c.target == target, work.c.id <= until, work.c.state != "held", ~held.exists()
+        )
+        if partitions is not None:
+            query = query.where(work.c.partition.in_(partitions))
+        return await self.first(query.limit(1)) is not None
+
     async def data_keys(self) -> dict[int, bytes]:
         """All data keys, wrapped."""
         return {row.number: row.wrapped for row in await self.rows(select(data_key))}
