@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import time
@@ -71,6 +72,7 @@ def figures(
         "without_an_outcome": sum(outcome == "pending" for outcome in lines.values()) + night.visits - len(lines),
         "with_another_outcome": sum(lines.get(key) != expected for key, expected in night.outcomes().items()),
         "cpu_ms_per_visit": round(busy / night.visits * 1000, 2),
+        "load_of_the_machine": round(os.getloadavg()[0], 1),
         "outcomes": dict(sorted(Counter(lines.values()).items())),
     }
 

@@ -68,6 +68,10 @@ class Format(ABC):
         """What is wrong with a path in an `each` over a scope (None: in none), or None."""
         return self.path_error(path)
 
+    def in_words(self, text: str, message: Message) -> str:  # noqa: ARG002 - most paths are words already
+        """What is wrong with a message, which begins with a path of it, with the name people have for what stands there."""
+        return text
+
     def scope_error(self, scope: str) -> str | None:
         """What is wrong with the scope of an `each`, or None."""
         return self.path_error(scope)

@@ -325,6 +325,8 @@ class Difference(Record):
     """family, given, birth_date, sex, member_id, group."""
     ours: Text
     payers: Text
+    asked: bool = False
+    """The payer agrees with what somebody asked instead of the chart (`hub eligibility edit`)."""
 
 
 class Rejection(Record):

@@ -89,6 +89,8 @@ class Context(Protocol):
     """Where the message came in; empty for due work."""
     authority: str
     """Assigning authority to assume for patient ids without one."""
+    actor: str
+    """Who asks for an operation; empty in a flow."""
 
     def payer(self, *ids: str | None) -> Payer | None:
         """The line of the payer list that has one of these ids, tried in this order."""
@@ -274,3 +276,5 @@ class Operation:
     params: type[BaseModel]
     run: Callable[[Any, Context], Awaitable[Any]]
     """Returns what is shown, ready for JSON."""
+    private: frozenset[str] = frozenset()
+    """Parameters that are patient data: the audit keeps a keyed digest of what was given, not the value."""

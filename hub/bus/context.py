@@ -56,6 +56,7 @@ class RunContext:
         connection: str,
         now: datetime,
         authority: str = "",
+        actor: str = "",
         spans: Spans | None = None,
     ) -> None:
         self._all = surroundings
@@ -64,6 +65,7 @@ class RunContext:
         self.spans = spans
         self.now = now
         self.authority = authority
+        self.actor = actor
         self.sites: Mapping[str, Site] = surroundings.settings.sites
         self.site: Site = surroundings.settings.site_of(connection)
         self.organisation: Organisation = surroundings.settings.organisation
@@ -156,7 +158,12 @@ class RunContext:
         if found is None:
             raise MessageUnusable(f"there is no mapping {mapping!r}", code="MAP-006")
         transforms = TransformContext(self.site.zone, self.authority, message.headers)
-        result = run_mapping(found, message, transforms)
+        try:
+            result = run_mapping(found, message, transforms)
+        except MessageUnusable as error:
+            if found.source_format is None or message.format != found.source:
+                raise
+            raise MessageUnusable(found.source_format.in_words(str(error), message), code=error.code) from None
         for cause, text in result.notes:
             await self.save(WorklistItem(queue="it", text=text, who="it", cause=cause))
         if found.target_format is not None:

@@ -56,9 +56,10 @@ class Core:
     def reader(self) -> Reader:
         return self.store.reader
 
-    def context(self, name: str) -> RunContext:
+    def context(self, name: str, actor: str = "") -> RunContext:
         """A context for something a person asked for."""
-        return RunContext(self.surroundings, message_id=new_id(), name=name, generation=0, connection="", now=datetime.now(UTC))
+        now = datetime.now(UTC)
+        return RunContext(self.surroundings, message_id=new_id(), name=name, generation=0, connection="", now=now, actor=actor)
 
     def write_of(self, changes: ChangeSet, now: datetime) -> Write:
         """Records, due work and what was read, as a write; messages and keys are for whoever knows their message."""

@@ -26,6 +26,7 @@ from hub.bus.tail import NextParams, TailParams, Tails
 from hub.bus.timeline import MASK, Timeline, TraceParams
 from hub.errors import Conflict, NotFound, Refused, Unreachable
 from hub.message import Message
+from hub.step import Operation
 from hub.store.reader import MessageFilter, state_of
 from hub.store.rows import STATES, AuditRow, Write
 from hub.units import from_micros, iso, now_micros, to_micros
@@ -148,19 +149,17 @@ class Operations:
         operation = self.core.clinic.catalogue.operations.get(name)
         if operation is None:
             raise NotFound(f"there is no operation {name!r}; there are {', '.join(self.names())}")
-        return await self._run_of_plugin(operation.run, _parse(operation.params, params), name, params, actor)
+        return await self._run_of_plugin(operation, _parse(operation.params, params), params, actor)
 
-    async def _run_of_plugin(
-        self, run: Callable[[Any, Any], Awaitable[Any]], parsed: BaseModel, name: str, params: dict[str, Any], actor: str
-    ) -> Any:
+    async def _run_of_plugin(self, operation: Operation, parsed: BaseModel, params: dict[str, Any], actor: str) -> Any:
         """Its changes and its audit row are one commit; what was only read need not have stayed the same."""
         for _ in range(20):
-            context = self.core.context(name)
-            result = await run(parsed, context)
+            context = self.core.context(operation.name, actor)
+            result = await operation.run(parsed, context)
             write = self.core.write_of(context.changes, context.now)
             if not (write.records or write.due):
                 write.reads = []
-            write.audit = [await self._audit(actor, name, params)]
+            write.audit = [await self._audit(actor, operation.name, params, operation.private)]
             try:
                 await self.core.journal.commit(write)
             except Conflict:
@@ -168,9 +167,11 @@ class Operations:
             return result
         raise Refused("others are changing the same records; try again")
 
-    async def _audit(self, actor: str, name: str, params: dict[str, Any]) -> AuditRow:
-        """Who asked for what; ids of patients are kept as digests: only who has the key can tell whose data it was."""
+    async def _audit(self, actor: str, name: str, params: dict[str, Any], private: frozenset[str] = frozenset()) -> AuditRow:
+        """Who asked for what; patient data are kept as digests: only who has the key can tell whose they were."""
         shown = {key: value for key, value in params.items() if key != "body"}
+        for key in private & {key for key, value in shown.items() if value not in (None, "")}:
+            shown[key] = self.core.seal.mac("audit", str(shown[key]))
         if "patient" in shown:
             shown["patient"] = self.core.filing.value("patient", str(shown["patient"]))
         if name == "trace" and not await Timeline(self.core).is_no_patient(str(shown.get("id"))):

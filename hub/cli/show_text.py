@@ -9,11 +9,11 @@ import click
 
 from hub.formats.hl7v2 import Hl7, split
 from hub.formats.hl7v2.message import Segment
-from hub.formats.hl7v2.names import field_name, field_table
+from hub.formats.hl7v2.names import field_name, field_table, field_type
 
 
 def show_hl7(file: Path, found: dict[str, Any], data: bytes) -> None:
-    """Segments with the names of their fields, values unescaped."""
+    """Segments with the names and data types of their fields, values unescaped."""
     click.echo(f"{file}: {len(found['messages'])} HL7 v2 message(s)")
     _findings(found["findings"])
     for part, described in zip(split(data)[0], found["messages"], strict=True):
@@ -36,8 +36,8 @@ def _tree(message: Hl7) -> None:
         for number in range(1, count):
             values = message.get_all(f"{segment.id}[{seen[segment.id]}]-{number}[*]")
             for value in values:
-                name, table = field_name(version, segment.id, number)[:32], _table(message, segment, number, value)
-                click.echo(f"    {segment.id}-{number:<3} {name:32} {value}{table}")
+                name, type = field_name(version, segment.id, number)[:32], field_type(version, segment.id, number)
+                click.echo(f"    {segment.id}-{number:<3} {name:32} {type:3} {value}{_table(message, segment, number, value)}")
 
 
 def _table(message: Hl7, segment: Segment, number: int, value: str) -> str:

@@ -120,6 +120,11 @@ def _keep_if(value: str, arguments: Sequence[str], _: TransformContext) -> str |
     return value if value.strip().upper() in {word.upper() for word in arguments} else None
 
 
+def _keep_when(value: str, arguments: Sequence[str], _: TransformContext) -> str | None:
+    one, *words = (word.strip().upper() for word in arguments)
+    return value if one in words else None
+
+
 def _drop_if(value: str, arguments: Sequence[str], _: TransformContext) -> str | None:
     return None if value.strip().upper() in {word.upper() for word in arguments} else value
 
@@ -160,6 +165,12 @@ TRANSFORMS: tuple[Transform, ...] = (
     Transform("earliest", _earliest, summary="of several days or moments the first", takes=date, whole=True),
     Transform("is", _is, (1, MANY), summary="true when the value is one of these words, else false"),
     Transform("keep_if", _keep_if, (1, MANY), summary="empty unless the value is one of these words"),
+    Transform(
+        "keep_when",
+        _keep_when,
+        (2, MANY),
+        summary="empty unless another value is one of these words, for instance `keep_when {MSH-9.2} S15 S16`",
+    ),
     Transform("lower", lambda v, _, __: v.lower(), summary="small letters"),
     Transform(
         "media_type",

@@ -9,10 +9,13 @@ import click
 
 from hub.cli.options import config_option, json_option
 
+ANSWERS = ("271", "999", "TA1")
+"""Types of messages that answer a question."""
+
 
 @click.group()
 def eligibility() -> None:
-    """Coverage of the visits: list, show, check, day sheet."""
+    """Coverage of the visits: lists, cards, day sheets, and what is done about them."""
 
 
 @eligibility.command("list")
@@ -55,36 +58,40 @@ def show_visits(lines: list[dict[str, Any]], *, empty: str) -> None:
 
 @eligibility.command()
 @click.argument("appointment")
+@click.option("--raw", is_flag=True, help="Also the last answer as it came.")
 @config_option
 @json_option
-def show(appointment: str, config: str, as_json: bool) -> int:
-    """Everything known about the coverage of one visit."""
+def show(appointment: str, raw: bool, config: str, as_json: bool) -> int:
+    """The card of one visit: outcome, amounts with their segments, differences, other insurance, attempts."""
     from hub.cli.operate import operate
     from hub.cli.output import print_json
-    from hub.records import OUTCOME_WORDS, Owes
+    from plugins.commands.card import card_lines
 
     visit = operate(config, "eligibility.show", {"appointment": appointment})
+    if raw:
+        visit["raw"] = _last_answer(appointment, config)
     if as_json:
         print_json(visit)
         return 0
-    click.echo(f"{visit['patient']['name']}  {visit['starts_at']}  ({visit['status']})")
-    click.echo(f"{OUTCOME_WORDS[visit['outcome']].upper()}  {visit['payer'] or ''}  {visit['plan'] or ''}".rstrip())
-    lines = {
-        "owes": Owes(**visit["owes"]).in_words(),
-        "other payer": visit["other_payer"],
-        "to do": visit["action"],
-        "who": visit["who"],
-        "cause": visit["cause"],
-        "checked at": visit["checked_at"],
-    }
-    for name, value in lines.items():
-        if value:
-            click.echo(f"  {name:12} {value}")
-    for rejection in visit["rejections"]:
-        click.echo(f"  rejected     {rejection['loop']} AAA {rejection['code']}: {rejection['text']}")
-    for finding in visit["findings"]:
-        click.echo(f"  finding      {finding}")
+    for line in card_lines(visit):
+        click.echo(line)
+    if raw:
+        click.echo(f"\n{visit['raw'] or 'no answer is kept'}")
     return 0
+
+
+def _last_answer(appointment: str, config: str) -> str | None:
+    """The body of the newest answer about a visit; None when there is none, or it is no longer kept."""
+    from hub.cli.operate import operate
+
+    listed = operate(config, "messages.list", {"appointment": appointment, "limit": 1000})
+    answers = [message for message in listed if message["direction"] == "in" and message["type"] in ANSWERS]
+    if not answers:
+        return None
+    newest = max(answers, key=lambda message: message["seq"])
+    shown = operate(config, "messages.show", {"id": newest["id"], "phi": True})
+    body: str | None = shown["body"]
+    return body.replace("~", "~\n").rstrip() if body is not None and body.startswith("ISA") and "\n" not in body else body
 
 
 @eligibility.command()
@@ -93,15 +100,133 @@ def show(appointment: str, config: str, as_json: bool) -> int:
 @json_option
 def check(appointment: str, config: str, as_json: bool) -> int:
     """Check one visit now, whether or not the last answer is fresh."""
+    return _act("check", {"appointment": appointment}, config, as_json)
+
+
+def _act(verb: str, params: dict[str, Any], config: str, as_json: bool) -> int:
+    """An operation that a person asks for; says what follows."""
     from hub.cli.operate import operate
     from hub.cli.output import print_json
 
-    result = operate(config, "eligibility.check", {"appointment": appointment})
+    result = operate(config, f"eligibility.{verb}", {name: value for name, value in params.items() if value is not None})
+    appointment = result["appointment"]
     if as_json:
         print_json(result)
-    else:
+    elif result.get("planned"):
         click.echo(f"the visit {appointment} is checked as soon as the hub runs; see hub eligibility show {appointment}")
+    else:
+        click.echo(f"noted; see hub eligibility show {appointment}")
     return 0
+
+
+_TYPES = click.option("--service-types", metavar="CODES", help='What to ask for: 98, or "98 30".')
+_MEMBER = click.option("--member-id", metavar="ID")
+
+
+@eligibility.command()
+@click.argument("appointment")
+@_MEMBER
+@click.option("--group", metavar="NUMBER")
+@click.option("--payer", metavar="ID", help="As in payers.csv.")
+@click.option("--relationship", type=click.Choice(["self", "spouse", "child", "other"]), help="The patient is the insured's.")
+@click.option("--family", metavar="NAME")
+@click.option("--given", metavar="NAME")
+@click.option("--birth-date", metavar="DATE", help="1980-02-29.")
+@click.option("--sex", type=click.Choice(["F", "M", "U"]))
+@_TYPES
+@click.option("--save-to-chart", is_flag=True, help="Also change the chart; without it only the question is another one.")
+@config_option
+@json_option
+def edit(appointment: str, config: str, as_json: bool, **changes: Any) -> int:
+    """Ask with other data than the chart's, and check again."""
+    return _act("edit", {"appointment": appointment, **changes}, config, as_json)
+
+
+@eligibility.command()
+@click.argument("appointment")
+@click.option("--to", metavar="APPOINTMENT", help="Another visit of the same patient.")
+@click.option("--payer", metavar="ID", help="Another payer, as in payers.csv.")
+@_MEMBER
+@_TYPES
+@config_option
+@json_option
+def clone(appointment: str, config: str, as_json: bool, **where: Any) -> int:
+    """Put the question of a visit again: for another visit, to another payer, about other services."""
+    return _act("clone", {"appointment": appointment, **where}, config, as_json)
+
+
+@eligibility.command()
+@click.argument("appointment")
+@click.option("--by-phone", "how", flag_value="phone", default="phone", help="The default.")
+@click.option("--by-portal", "how", flag_value="portal")
+@click.option(
+    "--outcome",
+    required=True,
+    type=click.Choice(["covered", "covered_elsewhere", "inactive", "not_found", "unclear", "self_pay"]),
+)
+@click.option("--reference", required=True, help="Reference number of the call, or who said it.")
+@click.option("--co-payment", metavar="AMOUNT", help="25 or 25.00.")
+@config_option
+@json_option
+def verified(appointment: str, config: str, as_json: bool, **found: Any) -> int:
+    """Note what you found out; it counts until the payer answers."""
+    return _act("verified", {"appointment": appointment, **found}, config, as_json)
+
+
+@eligibility.command()
+@click.argument("appointment")
+@click.option("--change", type=click.Choice(["card", "payer"]), help="Needed when the payer suggests both.")
+@_MEMBER
+@config_option
+@json_option
+def accept(appointment: str, config: str, as_json: bool, **what: Any) -> int:
+    """Take over into the chart what the payer says, and check again.
+
+    card: member id and group number. payer: the other insurance it names; --member-id is the number on that card.
+    """
+    return _act("accept", {"appointment": appointment, **what}, config, as_json)
+
+
+@eligibility.command()
+@click.argument("appointment")
+@config_option
+@json_option
+def decline(appointment: str, config: str, as_json: bool) -> int:
+    """Keep what the chart says; it is not noted again as long as the payer says the same."""
+    return _act("decline", {"appointment": appointment}, config, as_json)
+
+
+@eligibility.command()
+@click.option("--since", default="30d", show_default=True, metavar="T", help="A time span (7d), or a day (2026-11-01).")
+@config_option
+@json_option
+def stats(since: str, config: str, as_json: bool) -> int:
+    """How payers answer: times (half, and nine of ten, within), the share within 20 s, and what the answers come to."""
+    from hub.cli.operate import operate
+    from hub.cli.output import print_lines, table
+
+    lines = operate(config, "eligibility.stats", {"since": since})
+    if as_json:
+        print_lines(lines)
+        return 0
+    rows = [
+        (
+            line["name"] or line["payer"],
+            line["asked"],
+            line["answered"],
+            _seconds(line["p50_s"]),
+            _seconds(line["p90_s"]),
+            "" if line["in_20_s"] is None else f"{line['in_20_s']:.1%}",
+            ", ".join(f"{outcome} {count}" for outcome, count in line["outcomes"].items()),
+        )
+        for line in lines
+    ]
+    table(("payer", "asked", "answered", "p50", "p90", "in 20 s", "outcomes"), rows, empty=f"no payer was asked since {since}")
+    return 0
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f} s"
 
 
 @eligibility.command()

@@ -10,10 +10,15 @@ matching.py    which question an answer belongs to and whether it counts; questi
 answers.py     saving an answer, tries again planned
 known.py       one visit with all that is known of its coverage
 sheet.py       the day sheet
+people.py      what people add: another question, a word from the telephone, a no
+corrections.py what people do about a visit: edit, clone, verified, accept, decline
+statistics.py  how payers answer
 operations.py  the lists and cards of people
 """
 
 from __future__ import annotations
+
+from datetime import UTC
 
 from hub import CoverageCheck, DueJob, Operation, Reaction, RecordKey, RecordKind, hookimpl
 from hub.step import AnyStep
@@ -22,6 +27,7 @@ from plugins.eligibility.checks import prepare_check, recheck_visits
 from plugins.eligibility.follow_up import close_notes, note_differences
 from plugins.eligibility.matching import MatchAnswers
 from plugins.eligibility.operations import OPERATIONS
+from plugins.eligibility.people import CorrectedQuestion, Declined, Verification, close_what_is_verified
 from plugins.eligibility.sheet import DaySheet
 from plugins.eligibility.steps import CheckFailed, PlanChecks
 from plugins.eligibility.visits import JOB
@@ -38,9 +44,15 @@ def register_records() -> list[RecordKind]:
         found = [RecordKey("day", check.service_date.isoformat())] if check.service_date else []
         for attempt in check.attempts:
             found += [RecordKey("trace", attempt.trace), RecordKey("interchange", attempt.control_number)]
+            found.append(RecordKey("asked_on", attempt.asked_at.astimezone(UTC).date().isoformat()))
         return list(dict.fromkeys(found))
 
-    return [RecordKind("coverage_check", CoverageCheck, keys, frozenset({"day"}), save=save_answer)]
+    return [
+        RecordKind("coverage_check", CoverageCheck, keys, frozenset({"day", "asked_on"}), save=save_answer),
+        RecordKind("coverage_question", CorrectedQuestion),
+        RecordKind("coverage_verification", Verification),
+        RecordKind("coverage_declined", Declined),
+    ]
 
 
 @hookimpl
@@ -53,6 +65,7 @@ def register_reactions() -> list[Reaction]:
     return [
         Reaction("check again when coverage changes", "patient", recheck_visits),
         Reaction("note what the payer has otherwise", "coverage_check", note_differences),
+        Reaction("close what is verified by phone", "worklist_item", close_what_is_verified),
         Reaction("close the notes of visits that do not take place", "appointment", close_notes),
     ]
 

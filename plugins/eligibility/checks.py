@@ -10,7 +10,8 @@ from hub.formats.x12.exchange import new_numbers
 from hub.records import GONE, CoverageAttempt, Payer, Person
 from plugins.eligibility.matching import DECIDED, UNANSWERED, headers_of, plan_end_of_patience, stop_waiting, with_attempt
 from plugins.eligibility.outcome import Decision
-from plugins.eligibility.visits import is_ahead, plan_check, service_day
+from plugins.eligibility.people import CorrectedQuestion, as_asked, question_of, types_asked
+from plugins.eligibility.visits import chart_of, is_ahead, plan_check, service_day
 
 ON_CHANGE = frozenset({"booking", "coverage"})
 """Reasons to ask that come in bursts, whenever something about a visit or its patient is said again."""
@@ -29,10 +30,12 @@ async def prepare_check(payload: Mapping[str, str], context: Context) -> Prepare
     if payload.get("why") == UNANSWERED:
         await stop_waiting(known, payload.get("trace", ""), appointment, context)
         return None
-    patient = await _chart(appointment, context)
+    chart = await chart_of(appointment, context)
+    question = await question_of(appointment.id, chart, context)
+    patient = as_asked(chart, question) if chart is not None else None
     for identifier in patient.identifiers if patient else ():
         context.key("patient", identifier.value)
-    coverage, payer = choose_coverage(patient, context)
+    coverage, payer = choose_coverage(patient, question, context)
     check = CoverageCheck(
         id=appointment.id,
         service_date=day,
@@ -101,12 +104,14 @@ def without_asking(patient: Patient | None, coverage: Coverage | None, payer: Pa
     return None
 
 
-def choose_coverage(patient: Patient | None, context: Context) -> tuple[Coverage | None, Payer | None]:
+def choose_coverage(
+    patient: Patient | None, question: CorrectedQuestion | None, context: Context
+) -> tuple[Coverage | None, Payer | None]:
     """The primary coverage and its line in the payer list."""
     if patient is None or not patient.coverages:
         return None, None
     coverage = patient.coverages[0]
-    return coverage, context.payer(coverage.payer, coverage.plan, coverage.payer_name)
+    return coverage, types_asked(context.payer(coverage.payer, coverage.plan, coverage.payer_name), question)
 
 
 def fingerprint(coverage: Coverage, patient: Patient, payer: Payer, day: date, context: Context) -> str:
@@ -129,13 +134,6 @@ def is_fresh(check: CoverageCheck, asked_for: str, context: Context) -> bool:
     if check.asked_for != asked_for or check.outcome not in DECIDED or check.checked_at is None:
         return False
     return (context.now - check.checked_at).total_seconds() < check.plan.fresh_for
-
-
-async def _chart(appointment: Appointment, context: Context) -> Patient | None:
-    chart = await context.get(Patient, appointment.patient_id) if appointment.patient_id else None
-    while chart is not None and chart.merged_into is not None:
-        chart = await context.get(Patient, chart.merged_into)
-    return chart
 
 
 def _payer_name(coverage: Coverage | None, payer: Payer | None) -> str | None:
@@ -173,12 +171,14 @@ async def recheck_visits(patient: Patient, context: Context) -> None:
         if appointment.status in GONE or appointment.starts_at is None or appointment.starts_at < context.now:
             continue
         check = await context.get(CoverageCheck, appointment.id)
-        if check is not None and _would_ask_something_else(check, appointment, patient, context):
+        if check is not None and await _would_ask_something_else(check, appointment, patient, context):
             plan_check(appointment.id, "coverage", context.now, context)
 
 
-def _would_ask_something_else(check: CoverageCheck, appointment: Appointment, patient: Patient, context: Context) -> bool:
-    coverage, payer = choose_coverage(patient, context)
+async def _would_ask_something_else(check: CoverageCheck, appointment: Appointment, chart: Patient, context: Context) -> bool:
+    question = await question_of(appointment.id, chart, context)
+    patient = as_asked(chart, question)
+    coverage, payer = choose_coverage(patient, question, context)
     decision = without_asking(patient, coverage, payer)
     if decision is not None:
         return check.outcome != decision.outcome or check.cause != decision.cause

@@ -6,6 +6,8 @@ from hub import Appointment, Context, Coverage, CoverageCheck, Patient, Worklist
 from hub.records import GONE
 from plugins.eligibility.differences import differences
 from plugins.eligibility.outcome import DIFFERENCES, OTHER_PAYER, notes
+from plugins.eligibility.people import as_asked, is_declined, question_of
+from plugins.eligibility.visits import chart_of
 
 TOPICS = (DIFFERENCES, OTHER_PAYER)
 _NO_ANSWER = frozenset({"pending", "payer_unavailable"})
@@ -14,19 +16,14 @@ _NO_ANSWER = frozenset({"pending", "payer_unavailable"})
 
 async def compared(answer: CoverageCheck, appointment: Appointment, context: Context) -> CoverageCheck:
     """The answer with what it has otherwise than the chart it was asked from."""
-    patient = await chart_of(appointment, context)
-    if patient is None:
+    chart = await chart_of(appointment, context)
+    if chart is None:
         return answer
-    coverage = first_coverage(patient)
-    return answer.model_copy(update={"differences": differences(answer.payer_has, patient, coverage)})
-
-
-async def chart_of(appointment: Appointment, context: Context) -> Patient | None:
-    """The chart of a visit, the surviving one when it was merged."""
-    chart = await context.get(Patient, appointment.patient_id) if appointment.patient_id else None
-    while chart is not None and chart.merged_into is not None:
-        chart = await context.get(Patient, chart.merged_into)
-    return chart
+    asked = as_asked(chart, await question_of(appointment.id, chart, context))
+    found = differences(answer.payer_has, chart, first_coverage(chart))
+    left = {difference.field for difference in differences(answer.payer_has, asked, first_coverage(asked))}
+    found = [difference.model_copy(update={"asked": difference.field not in left}) for difference in found]
+    return answer.model_copy(update={"differences": found})
 
 
 def first_coverage(patient: Patient) -> Coverage | None:
@@ -40,7 +37,8 @@ async def note_differences(check: CoverageCheck, context: Context) -> None:
     found = notes(check)
     open_items = await context.find(WorklistItem, "open_for", check.id)
     for topic in TOPICS:
-        if (note := found.get(topic)) is not None:
+        note = found.get(topic)
+        if note is not None and not await is_declined(topic, check, context):
             item = WorklistItem(
                 appointment=check.id,
                 queue=check.plan.queue,
@@ -51,7 +49,7 @@ async def note_differences(check: CoverageCheck, context: Context) -> None:
             )
             await context.save(item)
         elif any(item.topic == topic for item in open_items):
-            await _close(check.id, topic, "the payer does not say so any more", context)
+            await close_note(check.id, topic, "declined" if note is not None else "the payer does not say so any more", context)
 
 
 async def close_notes(appointment: Appointment, context: Context) -> None:
@@ -60,8 +58,8 @@ async def close_notes(appointment: Appointment, context: Context) -> None:
         return
     for item in await context.find(WorklistItem, "open_for", appointment.id):
         if item.topic in TOPICS:
-            await _close(appointment.id, item.topic, f"visit {appointment.status}", context)
+            await close_note(appointment.id, item.topic, f"visit {appointment.status}", context)
 
 
-async def _close(appointment: str, topic: str, because: str, context: Context) -> None:
+async def close_note(appointment: str, topic: str, because: str, context: Context) -> None:
     await context.save(WorklistItem(appointment=appointment, topic=topic, open=False, closed_because=because))

@@ -8,7 +8,8 @@ from datetime import date, datetime, timedelta
 from hub import Appointment, Context, CoverageCheck, Patient
 from hub.errors import NotFound
 from hub.records import Chosen, Outcome, Owes
-from plugins.eligibility.visits import site_of
+from plugins.eligibility.people import Verification, verification_of
+from plugins.eligibility.visits import chart_of, site_of
 
 MOST_A_DAY = 5000
 """Visits of a day that are listed."""
@@ -25,27 +26,31 @@ class KnownVisit:
     check: CoverageCheck
     starts_at: datetime | None
     """Where the visit takes place."""
+    verified: Verification | None = None
+    """What somebody found out by phone, while it counts: then it is what the front desk goes by."""
 
     @property
     def outcome(self) -> Outcome:
-        return self.check.outcome
+        return self.verified.outcome if self.verified is not None else self.check.outcome
 
     @property
     def action(self) -> str | None:
-        return self.check.action
+        return None if self.verified is not None else self.check.action
 
     @property
     def who(self) -> str | None:
-        return self.check.who
+        return None if self.verified is not None else self.check.who
 
     @property
     def owes(self) -> Owes:
-        return self.check.owes
+        if self.verified is None:
+            return self.check.owes
+        return Owes(co_payment=self.verified.co_payment)
 
     @property
     def authorization(self) -> str | None:
         """In words; None when the payer did not say."""
-        said = self.check.chosen.authorization
+        said = self.check.chosen.authorization if self.verified is None else None
         return AUTHORIZATION.get(said.value or "U", "unclear") if said is not None else None
 
     @property
@@ -66,7 +71,7 @@ class KnownVisit:
 
     def in_words(self, chosen: Chosen | None) -> str | None:
         """An amount, or why there is none; None where no payer was asked for it."""
-        if self.check.status not in ("active", "active_review"):
+        if self.verified is not None or self.check.status not in ("active", "active_review"):
             return None
         if chosen is None:
             return "payer did not say"
@@ -76,8 +81,9 @@ class KnownVisit:
 async def known_visit(appointment: Appointment, context: Context) -> KnownVisit:
     starts = appointment.starts_at.astimezone(site_of(appointment, context).zone) if appointment.starts_at else None
     check = await context.get(CoverageCheck, appointment.id) or CoverageCheck(id=appointment.id)
-    patient = await context.get(Patient, appointment.patient_id) if appointment.patient_id else None
-    return KnownVisit(appointment, patient, check, starts)
+    patient = await chart_of(appointment, context)
+    verified = await verification_of(appointment, check, context) if check.outcome != "withdrawn" else None
+    return KnownVisit(appointment, patient, check, starts, verified)
 
 
 async def visits_of(day: date, context: Context) -> list[KnownVisit]:

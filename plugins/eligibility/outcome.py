@@ -11,6 +11,8 @@ _WEIGHT: dict[str, int] = {"not_found": 0, "mismatch": 1, "unclear": 2, "payer_u
 """Of several rejections, which one names the outcome."""
 _PAYS_FIRST = {"medicare_secondary": "pays before Medicare", "medicaid_managed_care": "managed care plan"}
 """Kinds of other coverage that are billed instead or first, with the cause of the item; Medicare Advantage has a rule above."""
+ELSEWHERE = frozenset({"medicare_advantage", *_PAYS_FIRST})
+"""Kinds of other coverage that are billed instead or first."""
 DIFFERENCES, OTHER_PAYER = "differences", "other payer"
 """Topics of worklist items beside the outcome."""
 FIELD_WORDS = {
@@ -45,7 +47,7 @@ def decide(answer: CoverageCheck, payer: Payer | None) -> Decision:
 
 def _another_person(answer: CoverageCheck) -> Decision | None:
     """An active plan helps nobody when it is somebody else's: another birth date, or another name altogether."""
-    fields = {difference.field for difference in answer.differences}
+    fields = {difference.field for difference in answer.differences if not difference.asked}
     if answer.status != "active" or not ("birth_date" in fields or fields >= {"family", "given"}):
         return None
     named = [FIELD_WORDS[d.field] for d in answer.differences]

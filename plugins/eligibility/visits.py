@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from hub import Appointment, Context, Due
+from hub import Appointment, Context, Due, Patient
 from hub.step import Site
 
 JOB = "eligibility"
@@ -45,3 +45,11 @@ def is_near(appointment: Appointment, context: Context) -> bool:
     """Whether it is time for a person to call the payer."""
     days = days_ahead(appointment, context)
     return days is not None and 0 <= days <= NEAR
+
+
+async def chart_of(appointment: Appointment, context: Context) -> Patient | None:
+    """The chart of a visit, the surviving one when it was merged."""
+    chart = await context.get(Patient, appointment.patient_id) if appointment.patient_id else None
+    while chart is not None and chart.merged_into is not None:
+        chart = await context.get(Patient, chart.merged_into)
+    return chart

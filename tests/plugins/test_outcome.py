@@ -70,7 +70,7 @@ async def test_a_difference_is_noted_beside_the_outcome_and_goes_when_the_chart_
         assert (item.topic, item.who, item.cause) == ("differences", "coordinator", "differs: given name")
         assert "Janet" not in item.text
         card = await clinic.card("F-1")
-        assert card["differences"] == [{"field": "given", "ours": "Jane", "payers": "JANET"}]
+        assert card["differences"] == [{"field": "given", "ours": "Jane", "payers": "JANET", "asked": False}]
         await clinic.tell(adt("A08", pid(mrn("42"), given="JANET"), in1()))
         assert await open_items(clinic) == {}
 

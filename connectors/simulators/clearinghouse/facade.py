@@ -112,8 +112,13 @@ class Facade(ABC):
                 response = Response(half, response.status_code, media_type=response.media_type)
             case "slow":
                 await asyncio.sleep(fault.seconds or 0.0)
-        self.house.ledger.ended(entry, fault.kind if fault.kind in ("hangup", "half", "stray") else verdict.end)
+        kept = fault.kind in ("hangup", "half", "stray")
+        self.house.ledger.ended(entry, await self._nobody_waits(request) or (fault.kind if kept else verdict.end))
         return response
+
+    async def _nobody_waits(self, request: Request) -> str:
+        """The word of the ledger for an asker that has gone: its time was over, or it died."""
+        return "gone" if await request.is_disconnected() else ""
 
 
 def _stranger(inquiry: Inquiry) -> Inquiry:

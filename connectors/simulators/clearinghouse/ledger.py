@@ -25,7 +25,8 @@ class Entry:
     inquiry: Inquiry
     fault: Fault = FINE
     end: str = ""
-    """271, 999, TA1, `aaa CODE`, or the fault that kept the answer from the asker; empty while it is open."""
+    """271, 999, TA1, `aaa CODE`, the fault that kept the answer from the asker, or `gone` when nobody waited any more; empty
+    while it is open."""
     ended_at: float | None = None
 
     @property

@@ -12,6 +12,7 @@ from hub.format import Fields, Keys, WritableFormat
 from hub.formats.hl7v2 import paths
 from hub.formats.hl7v2.change import changed
 from hub.formats.hl7v2.message import REMEMBERED, REMEMBERED_SIZE, Group, Hl7, opened
+from hub.formats.hl7v2.names import field_name
 from hub.message import Message
 from hub.step import Context
 
@@ -19,6 +20,8 @@ NOT_FOR_MATCHING = frozenset({"SS", "SSN", "DL", "PPN"})
 """Identifier types (table 0203) that are no chart numbers: social security, driver's licence, passport."""
 
 
+_AT = re.compile(r"(?P<segment>[A-Za-z][A-Za-z0-9]{2})(?:\[[^\]]*\])?-(?P<field>[0-9]{1,4})(?:\[[^\]]*\])?(?:\.[0-9]+){0,2}")
+"""A path at the beginning of a sentence."""
 _COMPONENT = re.compile(r"[1-9][0-9]{0,3}(\.[1-9][0-9]{0,3})?")
 _SCOPE = re.compile(r"[A-Za-z][A-Za-z0-9]{2}(-[0-9]{1,4})?")
 
@@ -99,6 +102,14 @@ class Hl7Format(WritableFormat):
         if _COMPONENT.fullmatch(path) and "-" not in (scope or ""):
             return f"{path!r} is a component, which is read within `each` over a field; a path looks like PID-5.1"
         return self.path_error(path)
+
+    def in_words(self, text: str, message: Message) -> str:
+        found = _AT.match(text)
+        if found is None:
+            return text
+        version = (opened(message.body, message.headers.get("charset")).get("MSH-12.1") or "").strip()
+        name = field_name(version, found["segment"].upper(), int(found["field"]))
+        return f"{found[0]} ({name}){text[found.end() :]}" if name else text
 
     def target_error(self, path: str) -> str | None:
         return paths.target_error(path)

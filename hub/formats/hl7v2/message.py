@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
@@ -19,6 +20,7 @@ _MEMBERS: dict[str, frozenset[str]] = {
 """Segments that belong to the segment they follow (HL7 v2 abstract message syntax, chapters 3, 7 and 10)."""
 _OF_THE_MESSAGE = frozenset({"MSH", "SFT", "UAC", "EVN", "SCH", "TQ1", "FHS", "BHS", "BTS", "FTS"})
 """Segments that belong to no patient: to a PID belongs everything else up to the next PID."""
+_NUMBER = re.compile("[0-9]{1,9}")
 REMEMBERED = 256
 REMEMBERED_SIZE = 16 * 1024
 """Messages that stay open for the next who reads the same bytes, and bytes of the longest of them: some 20 MB at most."""
@@ -179,7 +181,17 @@ class Hl7:
         """Where the segments stand that a path may mean, before one of them is picked; among these places, else among all."""
         ids, name, where = self.ids, path.segment, path.where
         found = [place for place in (range(len(ids)) if places is None else places) if ids[place] == name]
-        return found if where is None else [place for place in found if self._fits(place, where)]
+        if where is not None:
+            found = [place for place in found if self._fits(place, where)]
+        return found if path.order is None else self._in_order(found, path.order)
+
+    def _in_order(self, places: list[int], field: int) -> list[int]:
+        """By the numbers in a field; as they stand when one has none, or two the same."""
+        numbers = [self._field(place, field).strip() for place in places]
+        if not all(_NUMBER.fullmatch(number) for number in numbers):
+            return places
+        ordered = dict(sorted(zip(map(int, numbers), places, strict=True)))
+        return list(ordered.values()) if len(ordered) == len(places) else places
 
     def _fits(self, place: int, where: paths.Where) -> bool:
         first = next(iter(self.repetitions(place, where.field)), "")

@@ -1,9 +1,10 @@
 """Paths to fields: `PID-5.1`, `PID-3[2].4.2`, `PID-3[5=MR].1`, `IN1[2]-36`, `OBX[*]-5`.
 
 `SEG[n]` picks the n-th segment of that name (default 1), `SEG[*]` all, `OBX[2=ED]` the first whose field (or component, `3.1`)
-has that value, `OBX[2!=ED]` the first that has another, `OBX[*,2=ED]` all that have it.  `-F` is the field, `[r]` a repetition
-by number or by the value of one of its components, `.C` a component, `.S` a subcomponent.  Without a component the whole
-repetition is meant.
+has that value, `OBX[2!=ED]` the first that has another, `OBX[*,2=ED]` all that have it.  `OBX[*<1]` is all in the order of the
+numbers in their field 1, or as they stand when one has no number or two have the same.  `-F` is the field, `[r]` a
+repetition by number or by the value of one of its components, `.C` a component, `.S` a subcomponent.  Without a component the
+whole repetition is meant.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NamedTuple
 
 _PATH = re.compile(
     r"(?P<segment>[A-Za-z][A-Za-z0-9]{2})"
-    r"(?:\[(?P<occurrence>\*|[0-9]{1,7})?(?:(?(occurrence),)(?P<where>[0-9]{1,4})(?:\.(?P<part>[0-9]{1,4}))?(?P<is>!?=)(?P<value>[^\]]*))?\])?"
+    r"(?:\[(?P<occurrence>\*(?:<(?P<order>[0-9]{1,4}))?|[0-9]{1,7})?(?:(?(occurrence),)(?P<where>[0-9]{1,4})(?:\.(?P<part>[0-9]{1,4}))?(?P<is>!?=)(?P<value>[^\]]*))?\])?"
     r"-(?P<field>[0-9]{1,4})(?:\[(?P<repetition>\*|[0-9]{1,7}|[0-9]{1,4}=[^\]]*)\])?"
     r"(?:\.(?P<component>[0-9]{1,4})(?:\.(?P<subcomponent>[0-9]{1,4}))?)?"
 )
@@ -47,13 +48,15 @@ class Path(NamedTuple):
     subcomponent: int | None
     where: Where | None = None
     """What a field of the segment must hold, or must not."""
+    order: int | None = None
+    """The field whose numbers say in which order all of them come."""
 
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Path:
     """Raises ValueError saying what a path looks like."""
     match = _PATH.fullmatch(text.strip())
-    if not match or "[]" in text or (match["where"] and (match["occurrence"] or "*") != "*"):
+    if not match or "[]" in text or (match["where"] and (match["occurrence"] or "*")[0] != "*"):
         raise ValueError(f"{text!r} is no HL7 path; one looks like PID-5.1, PID-3[2].4, PID-3[5=MR].1 or IN1[2]-36")
     repetition, selector = match["repetition"] or "1", None
     if "=" in repetition:
@@ -61,13 +64,14 @@ def parse(text: str) -> Path:
         selector, repetition = (_positive(number, text), value), "*"
     return Path(
         match["segment"].upper(),
-        0 if match["occurrence"] == "*" else _positive(match["occurrence"] or "1", text),
+        0 if (match["occurrence"] or "")[:1] == "*" else _positive(match["occurrence"] or "1", text),
         _positive(match["field"], text),
         0 if repetition == "*" else _positive(repetition, text),
         selector,
         _positive(match["component"], text) if match["component"] else None,
         _positive(match["subcomponent"], text) if match["subcomponent"] else None,
         _where(match, text) if match["where"] else None,
+        _positive(match["order"], text) if match["order"] else None,
     )
 
 

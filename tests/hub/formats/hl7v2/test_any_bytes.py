@@ -60,6 +60,19 @@ def test_any_bytes_are_split(raw: bytes) -> None:
     assert all(b"MSH" in p.body.upper() for p in parts)
 
 
+BETWEEN = b" \t\r\n\x0b\x1c\x00\xef\xbb\xbf"
+"""Bytes that may stand between messages and belong to none."""
+
+
+@PROPERTY
+@given(raw=st.lists(st.one_of(noise, damaged()), min_size=1, max_size=3).map(b"\r".join))
+def test_what_stands_in_no_batch_is_split_without_losing_a_byte(raw: bytes) -> None:
+    parts, _ = split(raw)
+    if parts and not any(header in raw.upper() for header in (b"BHS", b"FHS")):
+        kept = b"".join(part.body for part in parts)
+        assert kept.translate(None, BETWEEN) == raw[raw.find(parts[0].body) :].translate(None, BETWEEN)
+
+
 @PROPERTY
 @given(raw=st.one_of(noise, damaged()), charset=st.sampled_from(["", "utf-8", "8859/1", "klingon", "\x00"]))
 def test_any_bytes_have_keys(raw: bytes, charset: str) -> None:

@@ -1,11 +1,15 @@
 """What an HL7 v2 message is filed under, and what a mapping may ask of it."""
 
+from pathlib import Path
+
 import pytest
 
+from connectors.simulators.ehr import EhrClient
 from hub.errors import MessageUnusable
 from hub.formats.hl7v2.codec import Hl7Format
 from hub.message import Message
 from tests.hub.formats.messages import MSH, hl7, with_charset
+from tests.support import ask, clinic_folder, port_of, running_hub
 
 FORMAT = Hl7Format()
 PID = "PID|1||42^^^RIVER^MR~99^^^SSA^SS||DOE^JANE"
@@ -122,6 +126,35 @@ def test_a_good_path_has_no_error(path: str) -> None:
 @pytest.mark.parametrize("path", ["", ".", "PID", "PID5", "name.family", "PID-0", "1..2", ".1", "1.", "4.1.2", "\u00b2"])
 def test_a_wrong_path_is_named_before_anything_runs(path: str) -> None:
     assert repr(path) in (FORMAT.path_error(path) or "")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("PID-7 is no date", "PID-7 (Date time of birth) is no date"),
+        ("pid-3[2].4.2 is empty", "pid-3[2].4.2 (Patient identifier list) is empty"),
+        ("OBX[*,2=ED]-5.5 is empty", "OBX[*,2=ED]-5.5 (Observation value) is empty"),
+        ("ZPD-1 is empty", "ZPD-1 is empty"),
+        ("4.1 is empty", "4.1 is empty"),
+        ("there is no PID-7", "there is no PID-7"),
+        ("", ""),
+    ],
+)
+def test_what_is_wrong_is_told_with_the_name_of_the_field(said: str, told: str) -> None:
+    assert FORMAT.in_words(said, Message(hl7(PID), "hl7v2")) == told
+
+
+async def test_in_quarantine_a_field_has_its_name(tmp_path: Path) -> None:
+    """IT need not know fields by number."""
+    text = (
+        "connections: {ehr: {kind: mllp_listener, port: '0', reply: after_flow}}\n"
+        "flows: {f: {from: ehr, steps: [{map: siu_to_appointment}]}}\n"
+    )
+    body = hl7("SCH|||||||||30|MIN|^^^202611301430", PID, head=SIU)
+    async with running_hub(clinic_folder(tmp_path, text)) as hub, EhrClient("127.0.0.1", port_of(hub, "ehr")) as ehr:
+        await ehr.send(body)
+        (message,) = await ask(hub, "messages.list", connection="ehr")
+    assert "SCH-2.1 (Filler appointment id) is empty" in message["reason"]
 
 
 @pytest.mark.parametrize("scope", ["IN1", "PID", "ZPD", "PID-3", "MRG-1"])

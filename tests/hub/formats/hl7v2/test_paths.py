@@ -4,7 +4,7 @@ import pytest
 
 from hub.errors import MessageUnusable
 from hub.formats.hl7v2 import Hl7
-from hub.formats.hl7v2.paths import Path, parse
+from hub.formats.hl7v2.paths import Path, Where, parse
 from tests.hub.formats.messages import hl7
 
 
@@ -20,6 +20,8 @@ from tests.hub.formats.messages import hl7
         ("PID-3[5=MR]", Path("PID", 1, 3, 0, (5, "MR"), None, None)),
         ("IN1[2]-36", Path("IN1", 2, 36, 1, None, None, None)),
         ("OBX[*]-5", Path("OBX", 0, 5, 1, None, None, None)),
+        ("OBX[*<1]-5", Path("OBX", 0, 5, 1, None, None, None, None, 1)),
+        ("OBX[*<1,2=ED]-5", Path("OBX", 0, 5, 1, None, None, None, Where(2, None, "ED", True), 1)),
         ("ZPD-12.3", Path("ZPD", 1, 12, 1, None, 3, None)),
         ("pid-5.1", Path("PID", 1, 5, 1, None, 1, None)),
         ("  PID-5.1 ", Path("PID", 1, 5, 1, None, 1, None)),
@@ -92,6 +94,27 @@ def test_a_segment_is_picked_by_the_value_of_a_field(path: str, values: list[str
     assert message.get(path) == (values[0] if values else None)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "order"),
+    [
+        ("10 9 1", "c b a"), ("02 1", "b a"), ("3 1 2", "b c a"), ("1 2", "a b"),
+        ("2 1 -", "a b c"), ("2 1 x", "a b c"), ("2 1 1", "a b c"), ("2 1 01", "a b c"), ("2 -1", "a b"), ("2 \u0661", "a b"),
+        ("2 " + "1" * 5000, "a b"), ("1", "a"),
+    ],
+)  # fmt: skip
+def test_segments_come_in_the_order_of_a_field_where_that_gives_one(numbers: str, order: str) -> None:
+    given = ["" if number == "-" else number for number in numbers.split()]
+    message = Hl7(hl7(*(f"OBX|{number}|ED|||{value}" for number, value in zip(given, "abc", strict=False))))
+    assert message.get_all("OBX[*<1]-5") == message.get_all("OBX[*<1,2=ED]-5") == order.split()
+    assert message.get_all("OBX[*]-5") == sorted(order.split())
+
+
+def test_only_the_segments_that_are_meant_have_an_order() -> None:
+    message = Hl7(hl7("OBX|2|ED|||b", "OBX||TX|||note", "OBX|1|ED|||a~c"))
+    assert message.get_all("OBX[*<1,2=ED]-5[*]") == ["a", "c", "b"]
+    assert message.get_all("ZZZ[*<1]-5") == []
+
+
 def test_a_segment_picked_by_a_value_is_written_to() -> None:
     message = Hl7(RESULTS)
     message.set("OBX[3.1=SCAN]-11", "F")
@@ -101,8 +124,10 @@ def test_a_segment_picked_by_a_value_is_written_to() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["OBX[]-1", "OBX[*,]-1", "OBX[2,2=ED]-1", "OBX[*2=ED]-1", "OBX[,2=ED]-1", "OBX[0=ED]-1", "OBX[2==]", "OBX[2.0=A]-1"]
-)
+    "path",
+    ["OBX[]-1", "OBX[*,]-1", "OBX[2,2=ED]-1", "OBX[*2=ED]-1", "OBX[,2=ED]-1", "OBX[0=ED]-1", "OBX[2==]", "OBX[2.0=A]-1",
+     "OBX[*<]-1", "OBX[*<0]-1", "OBX[<1]-1", "OBX[2<1]-1", "OBX[*<1.1]-1", "OBX[*<12=ED]-1"],
+)  # fmt: skip
 def test_a_wrong_condition_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match="path"):
         parse(path)

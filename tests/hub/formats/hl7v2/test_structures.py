@@ -3,7 +3,7 @@
 import pytest
 
 from hub.formats.describe import describe
-from hub.formats.hl7v2.names import field_name, field_table
+from hub.formats.hl7v2.names import field_name, field_table, field_type
 from hub.formats.hl7v2.structures import structure
 from tests.hub.formats.messages import MSH, hl7
 
@@ -66,6 +66,12 @@ def test_fields_have_names_in_every_version(version: str) -> None:
     assert field_name(version, "PID", 5).lower() == "patient name"
     assert field_name(version, "ZPD", 1) == ""
     assert field_name(version, "PID", 999) == ""
+
+
+def test_fields_have_data_types() -> None:
+    assert [field_type("2.5", "PID", number) for number in (3, 5, 8, 999)] == ["CX", "XPN", "IS", ""]
+    assert field_type("2.3", "PID", 5) == "XPN"
+    assert field_type("", "ZPD", 1) == ""
 
 
 @pytest.mark.parametrize("version", ["2.3", "2.5", "2.8", "", "9.9"])
