@@ -28,7 +28,9 @@ def show_x12(file: Path, found: dict[str, Any]) -> None:
         click.echo(f"{file}: JSON of a clearinghouse ({found['format']}); places are the numbers of its benefits")
     _findings(found["findings"])
     for interchange in found["interchanges"]:
-        click.echo(f"\ninterchange {interchange['control_number']} from {interchange['sender']} to {interchange['receiver']}")
+        if found["format"] == "x12":
+            sides = f"from {interchange['sender']} to {interchange['receiver']}"
+            click.echo(f"\ninterchange {interchange['control_number']} {sides}")
         for verdict in interchange.get("interchange_acknowledgements", []):
             click.echo(f"  TA1 for {verdict['control_number']}: {verdict['code']} ({verdict['note']} {verdict['text']})")
         for transaction in (t for group in interchange["groups"] for t in group["transactions"]):

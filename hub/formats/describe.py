@@ -16,11 +16,11 @@ from hub.formats.x12.tokens import transport_error
 def describe(data: bytes) -> dict[str, Any]:
     """Total: any bytes give an answer.  What is none of our formats is reported as the one it resembles more."""
     head = data.lstrip(b"\xef\xbb\xbf \t\r\n\x0b")[:512]
-    if b"ISA" in head and head[:3].upper() not in (b"MSH", b"FHS", b"BHS"):
-        return _empty_as_null(report.describe(data))  # type: ignore[no-any-return]
     for form in (eligibility_v3, coverages) if head[:1] == b"{" else ():
         if form.is_answer(data):
             return _empty_as_null(form.describe(data))  # type: ignore[no-any-return]
+    if b"ISA" in head and head[:3].upper() not in (b"MSH", b"FHS", b"BHS"):
+        return _empty_as_null(report.describe(data))  # type: ignore[no-any-return]
     return describe_hl7(data)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from connectors.simulators.clearinghouse import Member
+from connectors.simulators.clearinghouse import Clearinghouse, Member
+from connectors.simulators.clearinghouse.form_poll import FormPoll
 from connectors.simulators.clearinghouse.json_v3 import API_KEY
 from connectors.simulators.ehr import EhrClient
+from hub.cli.operate import operate
 from tests.plugins.clinic import (
     ELIGIBILITY,
+    PATIENCE,
     PAYERS,
     PLAN,
     SHARED,
@@ -28,7 +32,7 @@ from tests.plugins.clinic import (
     quick_hub,
     siu,
 )
-from tests.support import clinic_folder, port_of
+from tests.support import HubProcess, clinic_folder, free_port, port_of, until
 
 TOKEN = 'auth: {token_url: "http://127.0.0.1:@PORT@/token", client_id: demo, client_secret: {$file: secret}}'
 KEY = "auth: {api_key: {$file: key}}"
@@ -59,7 +63,7 @@ WAYS = {
 every_way = pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
 
 
-def clinic_text(way: Way, more: str = "") -> str:
+def clinic_text(way: Way) -> str:
     """The clinic of the other tests, with another way to ask."""
     head, _, rest = ELIGIBILITY.partition("  clearinghouse:\n")
     quickly = (
@@ -70,26 +74,27 @@ def clinic_text(way: Way, more: str = "") -> str:
     flows = rest[rest.index("flows:") :].replace("map: visit_to_270", f"map: {way.ask}").replace("271_to_coverage", way.read)
     return (
         f"{head}  clearinghouse:\n    vendor: {way.vendor}\n    kind: {way.kind}\n    url: http://127.0.0.1:@PORT@{way.path}\n"
-        f"    {way.auth}\n    timeout: 2s\n    retry: {{first: 30ms, most: 100ms, attempts: '3'}}\n{quickly}{more}{flows}"
+        f"    {way.auth}\n    timeout: 2s\n    retry: {{first: 30ms, most: 100ms, attempts: '3'}}\n{quickly}{flows}"
     )
 
 
-@asynccontextmanager
-async def clinic(folder: Path, way: Way, *members: Member, more: str = "") -> AsyncIterator[Clinic]:
-    house = SHARED[0].clearinghouse
-    table = RecordingTable(members)
-    house.reset(table)
-    text = (
-        clinic_text(way, more)
-        .replace("@PORT@", str(house.port))
-        .replace("@PLAN@", PLAN)
-        .replace("@IN@", "0")
-        .replace("@EHR@", "")
-    )
+def clinic_of(folder: Path, way: Way, port: int, *, ehr_port: int = 0) -> Path:
+    """The clinic file, with its secrets beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "secret").write_text("demo-secret", encoding="utf-8")
     (folder / "key").write_text(API_KEY, encoding="utf-8")
-    file = clinic_folder(folder, text, payers=PAYERS)
+    text = clinic_text(way)
+    for mark, value in (("@PORT@", str(port)), ("@PLAN@", PLAN), ("@IN@", str(ehr_port)), ("@EHR@", "")):
+        text = text.replace(mark, value)
+    return clinic_folder(folder, text, payers=PAYERS)
+
+
+@asynccontextmanager
+async def clinic(folder: Path, way: Way, *members: Member) -> AsyncIterator[Clinic]:
+    house = SHARED[0].clearinghouse
+    table = RecordingTable(members)
+    house.reset(table)
+    file = clinic_of(folder, way, house.port)
     async with quick_hub(file) as hub, EhrClient("127.0.0.1", port_of(hub, "ehr")) as client:
         yield Clinic(hub, client, house, table)
 
@@ -192,3 +197,33 @@ async def test_what_is_no_answer_is_told_and_nothing_is_made_of_it(tmp_path: Pat
         assert check.outcome in ("unclear", "payer_unavailable")
         assert check.owes.co_payment is None
         assert check.action or check.outcome == "payer_unavailable"
+
+
+@pytest.mark.parametrize("moment", ["between two looks", "when the result has been fetched"])
+async def test_a_question_under_way_survives_kill_9_and_is_asked_once(tmp_path: Path, moment: str) -> None:
+    """The id of the question is on disk: the hub that comes back looks for the result before it asks anything."""
+    port = free_port()
+    async with Clearinghouse([jane()]) as house:
+        facade = house.facade(FormPoll)
+        facade.looks = 1000 if moment == "between two looks" else 1
+        hub = HubProcess(clinic_of(tmp_path, WAYS["form and poll"], house.port, ehr_port=port))
+        await asyncio.to_thread(hub.start)
+        try:
+            async with EhrClient("127.0.0.1", port) as ehr:
+                for body in (adt("A04", pid(mrn("42")), in1()), siu("S12", "F-1", at(10), pid(mrn("42")))):
+                    assert (await ehr.send(body)).code == "AA"
+                await until(lambda: any(coverage.looks > 1 for coverage in facade.coverages.values()), PATIENCE)
+            await asyncio.to_thread(hub.kill)
+            for coverage in facade.coverages.values():
+                coverage.looks_left = 0
+            await asyncio.to_thread(hub.start)
+
+            async def is_covered() -> bool:
+                card = await asyncio.to_thread(operate, str(hub.file), "eligibility.show", {"appointment": "F-1"})
+                return bool(card["outcome"] == "covered")
+
+            await until(is_covered, PATIENCE)
+            assert len(house.ledger.entries) == 1
+            await until(lambda: all(coverage.deleted for coverage in facade.coverages.values()), PATIENCE)
+        finally:
+            await asyncio.to_thread(hub.terminate)

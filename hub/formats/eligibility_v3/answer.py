@@ -139,7 +139,9 @@ def read_answer(data: bytes) -> Answer:
         return Answer(Eligibility("271", ""), f"The answer could not be read: {error}.")
     found = Answer(_reply(said))
     found.control_numbers = [n for name in ("controlNumber", "reassociationKey") if (n := text_of(said.get(name)))]
-    found.x12 = text_of(said.get("x12")).encode() if "ISA" in text_of(said.get("x12"))[:512].upper() else b""
+    x12 = said.get("x12")
+    if isinstance(x12, str) and "ISA" in x12[:512].upper():
+        found.x12 = x12.encode("utf-8", "replace")  # as it is: line ends may be its separators
     others = _read_rejections(said, found.reply)
     if not found.reply.patients and not found.reply.rejections:
         found.failure = _why_nothing(said, others)

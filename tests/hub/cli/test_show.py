@@ -1,5 +1,6 @@
 """`hub show`: what a file says, as a tree for people and as INTERFACES section 3 has it for programs."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -189,3 +190,43 @@ def test_claims_are_for_an_optional_library_and_without_it_that_is_said(cli: Cli
     Path("pay.edi").write_text(X12.replace("271", "835").replace("005010X279A1", "005010X221A1"), encoding="utf-8")
     done = cli("show", "pay.edi")
     assert "clinic-hub[claims]" in done.err or "X12-CLAIMS" in done.out
+
+
+V3 = (
+    '{"controlNumber": "000000042", "tradingPartnerServiceId": "60054", "subscriber": {"memberId": "W100", "lastName": "DOE"},'
+    ' "benefitsInformation": [{"code": "1", "serviceTypeCodes": ["30"], "planCoverage": "GOLD"}]@MORE@}'
+)
+COVERAGE = (
+    '{"statusCode": "4", "controlNumber": "7", "subscriber": {"memberId": "W100", "lastName": "DOE"},'
+    ' "plans": [{"status": "Active Coverage", "planName": "GOLD"}]}'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "format"),
+    [
+        (V3.replace("@MORE@", ""), "eligibility_v3"),
+        (V3.replace("@MORE@", f', "x12": {json.dumps(X12)}'), "eligibility_v3"),
+        (COVERAGE, "coverages"),
+    ],
+    ids=["eligibility v3", "eligibility v3 with its 271", "coverage"],
+)
+def test_an_answer_in_json_is_told_as_a_271_is(cli: Cli, text: str, format: str) -> None:
+    Path("answer.json").write_text(text, encoding="utf-8")
+    told = cli("show", "answer.json", "--json").json
+    assert told["format"] == format
+    (coverage,) = told["interchanges"][0]["groups"][0]["transactions"][0]["coverages"]
+    has_x12 = '"x12"' in text
+    assert coverage["plan"] == ("GOLD 123 PLAN" if has_x12 else "GOLD")
+    card = cli("show", "answer.json")
+    assert card.code == 0
+    assert f"JSON of a clearinghouse ({format})" in card.out
+    assert "GOLD" in card.out
+    resource = cli("show", "--fhir", "answer.json").json
+    assert resource["resourceType"] == "CoverageEligibilityResponse"
+
+
+def test_json_that_is_no_answer_is_no_format_of_ours(cli: Cli) -> None:
+    Path("other.json").write_text('{"resourceType": "Patient"}', encoding="utf-8")
+    done = cli("show", "other.json", "--json")
+    assert (done.code, done.json["format"]) == (1, "hl7v2")

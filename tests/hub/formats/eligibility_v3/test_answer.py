@@ -106,6 +106,13 @@ def test_the_payers_271_counts_before_its_rendering() -> None:
     assert (found["plan"], found["findings"]) == ("GOLD", [])
 
 
+@pytest.mark.parametrize("separators", [b"*:^\n", b"\x1d\x1f\x1e\x1c", b"|>}!"])
+def test_a_271_of_any_separators_is_read(separators: bytes) -> None:
+    """Line ends and control characters may be separators: the text stays as it is."""
+    text = answer_271("EB*1**30**GOLD").translate(bytes.maketrans(b"*:^~", separators)).decode("latin-1")
+    assert with_x12(text, benefitsInformation=[ACTIVE | {"planCoverage": "OTHER"}])["plan"] == "GOLD"
+
+
 @pytest.mark.parametrize("said", [{"benefitsInformation": [ACTIVE | {"code": "6"}]}, {"errors": [error("72", "Loop 2100C")]}])
 def test_a_difference_between_the_two_is_told(said: dict[str, Any]) -> None:
     found = with_x12(answer_271("EB*1**30**GOLD").decode(), **said)
