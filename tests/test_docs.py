@@ -14,7 +14,7 @@ import pytest
 
 from hub import hookspecs
 from hub.clinic import examine
-from tests.support import ROOT, free_port
+from tests.support import PATIENCE, ROOT, free_port
 
 _PAGES = sorted(file for file in (ROOT / "docs").rglob("*.md") if file.parent.name != "reference")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *_PAGES]
@@ -54,11 +54,15 @@ def test_clinic_files_in_documents_are_right(file: Path, tmp_path: Path) -> None
 
 
 def _prepared(script: str, port: int) -> str:
-    """The script for a folder of its own: `make` is only asked whether it knows the target, and the port is a free one."""
+    """The script for a folder of its own: `make` is only asked whether it knows the target, and the port is a free one,
+    and what a reader waits for takes longer on a machine that does other things too.
+    """
     lines = []
     for line in script.splitlines():
         if line.startswith("make "):
             line = f"make -n -C {ROOT} {line.removeprefix('make ')} > /dev/null"
+        if line.startswith("sleep "):
+            line = f"sleep {float(line.removeprefix('sleep ')) * PATIENCE:g}"
         lines.append(line.replace("2575", str(port)))
         if line.startswith("hub init "):
             folder = line.split()[-1]
