@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import structlog
 
@@ -24,6 +25,8 @@ log = structlog.get_logger(__name__)
 STILL_TO_COME = (*OPEN_STATES, "parked")
 """States in which a message has not come to its end."""
 ENDED_WELL = ("delivered", "skipped")
+AT_ONCE = 500
+"""Messages that are asked for with one query."""
 LOOK_AGAIN = 0.5
 """Seconds after which who waits for an outcome looks by itself: another hub on the same database may have brought it about."""
 
@@ -66,40 +69,61 @@ class Follower:
     async def outcomes(self, seqs: Sequence[int], timeout: float, *, sent_on: bool = False) -> list[str]:
         """The state each message has come to once nothing of it is open, or when the time is over.
 
-        With `sent_on` that of what was made of it counts too: of several the first that did not end well.
+        With `sent_on` that of what was made of it counts too: of several one that did not end well.
         """
         end = time.monotonic() + timeout
-        outcome_of = self._outcome_of_all if sent_on else self._outcome_of
-        return [await outcome_of(seq, end) for seq in seqs]
+        states = await self._outcomes(seqs, end)
+        if sent_on:
+            await self._look_at_what_was_made(states, end)
+        return [states[seq] for seq in seqs]
 
-    async def _outcome_of_all(self, seq: int, end: float) -> str:
-        """Of a message and, when it ended well, of those made of it, and of those made of these."""
-        reader = self._core.reader
-        own = state = await self._outcome_of(seq, end)
-        ids = [row.id for row in await reader.messages_by_seq([seq])]
-        while ids and state in ENDED_WELL:
-            made = await reader.children(ids)
+    async def _look_at_what_was_made(self, states: dict[int, str], end: float) -> None:
+        """Of messages that ended well those made of them count, and those made of these."""
+        rows = await self._rows(self._core.reader.messages_by_seq, list(states))
+        origin = {row.id: row.seq for row in rows if states[row.seq] in ENDED_WELL}
+        while origin:
+            made = await self._rows(self._core.reader.children, list(origin))
+            found = await self._outcomes([row.seq for row in made], end)
             for row in made:
-                if (state := await self._outcome_of(row.seq, end)) not in ENDED_WELL:
-                    return state
-            ids = [row.id for row in made]
-        return own
+                if found[row.seq] not in ENDED_WELL:
+                    states[origin[row.parent]] = found[row.seq]
+            origin = {row.id: origin[row.parent] for row in made if found[row.seq] in ENDED_WELL}
 
-    async def _outcome_of(self, seq: int, end: float) -> str:
-        while True:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.setdefault(seq, []).append(future)
-            rows = await self._core.reader.messages_by_seq([seq])
-            state = state_of(rows[0].state if rows else None, await self._core.reader.works_of([seq]))
-            left = end - time.monotonic()
-            if state not in STILL_TO_COME or left <= 0:
-                self._forget(seq, future)
-                return state
+    async def _outcomes(self, seqs: Sequence[int], end: float) -> dict[int, str]:
+        """By seq.  All are looked at together: a batch may be of thousands."""
+        states: dict[int, str] = {}
+        left = list(dict.fromkeys(seqs))
+        while left:
+            waiting = {seq: self._told(seq) for seq in left}
             try:
-                async with asyncio.timeout(min(left, LOOK_AGAIN)):
-                    await future
-            except TimeoutError:
-                self._forget(seq, future)
+                states |= await self._states(left)
+                left = [seq for seq in left if states[seq] in STILL_TO_COME]
+                time_left = end - time.monotonic()
+                if left and time_left > 0:
+                    await asyncio.wait([waiting[seq] for seq in left], timeout=min(time_left, LOOK_AGAIN))
+                elif left:
+                    break
+            finally:
+                for seq, future in waiting.items():
+                    self._forget(seq, future)
+        return states
+
+    async def _states(self, seqs: Sequence[int]) -> dict[int, str]:
+        own = {row.seq: row.state for row in await self._rows(self._core.reader.messages_by_seq, seqs)}
+        works: dict[int, list[Any]] = {}
+        for row in await self._rows(self._core.reader.works_of, seqs):
+            works.setdefault(row.seq, []).append(row)
+        return {seq: state_of(own.get(seq), works.get(seq, ())) for seq in seqs}
+
+    async def _rows(self, read: Callable[[Sequence[Any]], Awaitable[list[Any]]], of: Sequence[Any]) -> list[Any]:
+        """What a query gives for many, asked so that it never has too many parameters."""
+        return [row for at in range(0, len(of), AT_ONCE) for row in await read(of[at : at + AT_ONCE])]
+
+    def _told(self, seq: int) -> asyncio.Future[None]:
+        """Done when some work of a message has ended."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(seq, []).append(future)
+        return future
 
     def _forget(self, seq: int, future: asyncio.Future[None]) -> None:
         waiting = self._waiting.get(seq, [])

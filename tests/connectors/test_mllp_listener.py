@@ -382,6 +382,26 @@ async def test_after_flow_each_of_several_messages_gets_its_own_outcome(tmp_path
         assert await partner.answers_until("G2") == ["AA G1", "AE BAD", "AA G2"]
 
 
+FEW_ARE_WANTED = """
+connections:
+  ehr: {kind: mllp_listener, port: "0", reply: after_flow}
+flows:
+  registrations: {from: ehr, when: {MSH-10: BAD*}, steps: [{map: adt_to_patient}, {save: patient}]}
+"""
+
+
+@pytest.mark.parametrize("reply", ["after_flow", "after_delivery"])
+async def test_each_message_of_a_large_batch_gets_its_own_outcome(reply: str, tmp_path: Path) -> None:
+    """More than are asked for at once."""
+    ids = [f"BAD{number}" if number % 400 == 7 else f"G{number}" for number in range(1200)]
+    bodies = [WITHOUT_CHART.replace(b"|BAD|", f"|{id}|".encode()) for id in ids]
+    text = FEW_ARE_WANTED.replace("after_flow", reply)
+    async with running_hub(clinic_folder(tmp_path, text)) as hub, wire(port_of(hub, "ehr")) as partner:
+        await partner.send(frame(b"".join(bodies)))
+        answers = await partner.answers_until(ids[-1], timeout=60)
+    assert answers == [f"{'AE' if id.startswith('BAD') else 'AA'} {id}" for id in ids]
+
+
 async def test_after_flow_does_not_wait_for_ever(tmp_path: Path) -> None:
     async with running_hub(clinic_folder(tmp_path, STUCK)) as hub, wire(port_of(hub, "ehr")) as partner:
         await partner.send(frame(adt("M1")))
