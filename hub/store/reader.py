@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
     Row,
     Select,
     and_,
+    bindparam,
     create_engine,
     event,
     exists,
@@ -81,6 +83,23 @@ class Backlog:
     held: int
 
 
+_RECORD = select(record).where(record.c.kind == bindparam("of_kind"), record.c.id == bindparam("of_id"))
+"""Statements of the hot path are made once: making them anew cost as much as running them."""
+_FOUND_RECORDS = (
+    select(record)
+    .join(record_key, and_(record_key.c.kind == record.c.kind, record_key.c.id == record.c.id))
+    .where(
+        record_key.c.kind == bindparam("of_kind"),
+        record_key.c.name == bindparam("by_name"),
+        record_key.c.value == bindparam("by_value"),
+    )
+    .order_by(record.c.id)
+    .limit(bindparam("most", type_=Integer))
+)
+
+_KEYS = select(message_key).where(message_key.c.seq.in_(bindparam("of_seqs", expanding=True)))
+
+
 class Reader(ABC):
     """Every query; how it reaches the database is for each store to say."""
 
@@ -91,11 +110,11 @@ class Reader(ABC):
     @abstractmethod
     async def close(self) -> None: ...
 
-    async def rows(self, query: Select[Any]) -> list[Row[Any]]:
-        return await self.run(lambda connection: list(connection.execute(query)))
+    async def rows(self, query: Select[Any], **values: Any) -> list[Row[Any]]:
+        return await self.run(lambda connection: list(connection.execute(query, values)))
 
-    async def first(self, query: Select[Any]) -> Row[Any] | None:
-        return await self.run(lambda connection: connection.execute(query).first())
+    async def first(self, query: Select[Any], **values: Any) -> Row[Any] | None:
+        return await self.run(lambda connection: connection.execute(query, values).first())
 
     # Open work.
 
@@ -329,7 +348,7 @@ class Reader(ABC):
         return [row.seq for row in await self.rows(query)]
 
     async def keys_of(self, seqs: Sequence[int]) -> list[Row[Any]]:
-        return await self.rows(select(message_key).where(message_key.c.seq.in_(seqs)))
+        return await self.rows(_KEYS, of_seqs=list(seqs))
 
     async def notes_of(self, seqs: Sequence[int]) -> list[Row[Any]]:
         return await self.rows(select(note).where(note.c.seq.in_(seqs)).order_by(note.c.id))
@@ -351,17 +370,10 @@ class Reader(ABC):
     # Records, due work, counters, audit.
 
     async def record(self, kind: str, id: str) -> Row[Any] | None:
-        return await self.first(select(record).where(record.c.kind == kind, record.c.id == id))
+        return await self.first(_RECORD, of_kind=kind, of_id=id)
 
     async def find_records(self, kind: str, name: str, value: str, limit: int) -> list[Row[Any]]:
-        query = (
-            select(record)
-            .join(record_key, and_(record_key.c.kind == record.c.kind, record_key.c.id == record.c.id))
-            .where(record_key.c.kind == kind, record_key.c.name == name, record_key.c.value == value)
-            .order_by(record.c.id)
-            .limit(limit)
-        )
-        return await self.rows(query)
+        return await self.rows(_FOUND_RECORDS, of_kind=kind, by_name=name, by_value=value, most=limit)
 
     async def due_until(self, moment: int, limit: int) -> list[Row[Any]]:
         return await self.rows(select(due).where(due.c.at <= moment).order_by(due.c.at).limit(limit))
