@@ -247,7 +247,8 @@ class Owes(Record):
     deductible_remaining: str | None = None
     out_of_pocket_remaining: str | None = None
     segments: list[int] = []
-    """The segments of the 271 that co-payment and deductible come from, counted from ST = 1."""
+    """The segments of the 271 that co-payment and deductible come from, counted from ST = 1; of an answer in another form the
+    numbers of its benefits, counted from 1."""
 
     def in_words(self) -> str:
         parts = {

@@ -1,10 +1,14 @@
 """The vendor profiles that come with the hub: each can be used, and says truthfully how far it was tested."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from hub.clinic import load_clinic
+from hub.net.hosts import is_loopback
 from hub.yaml_text import load_file
 from tests.support import ROOT, clinic_folder
 
@@ -18,6 +22,22 @@ def test_a_profile_says_who_it_is_for_and_where_that_comes_from(vendor: str) -> 
     assert data["vendor"] == vendor
     assert data["proven"] in ("none", "simulator"), "nothing was tried against a real system yet"
     assert data["proven"] == "simulator" or data["notes"], "what is not proven says what to ask"
+
+
+def addresses(value: Any) -> Iterator[str]:
+    """Every URL that stands in a value, however deep."""
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from addresses(inner)
+    elif isinstance(value, str) and "://" in value:
+        yield value
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_no_profile_leads_to_a_real_system_by_itself(vendor: str) -> None:
+    """Real patients are asked about only where a person has written the address."""
+    found = list(addresses(load_file(ROOT / f"connectors/vendors/{vendor}.yaml").data["kinds"]))
+    assert [url for url in found if not is_loopback(urlsplit(url).hostname or "")] == []
 
 
 @pytest.mark.parametrize("vendor", HL7)

@@ -12,7 +12,7 @@ import pytest
 
 from connectors.simulators.clearinghouse import Clearinghouse, Member
 from connectors.simulators.clearinghouse.form_poll import FormPoll
-from connectors.simulators.clearinghouse.json_v3 import API_KEY
+from connectors.simulators.clearinghouse.json_v3 import API_KEY, JsonV3
 from connectors.simulators.ehr import EhrClient
 from hub.cli.operate import operate
 from tests.plugins.clinic import (
@@ -141,6 +141,19 @@ async def test_a_refusal_of_the_payer_comes_to_the_same(
         assert check.action
 
 
+async def test_the_payers_271_in_json_comes_to_the_same(tmp_path: Path) -> None:
+    async with clinic(tmp_path, WAYS["JSON, OAuth2"], jane(group="G-77")) as found:
+        facade = found.clearinghouse.facade(JsonV3)  # type: ignore[union-attr]
+        facade.with_x12 = True
+        try:
+            await book(found)
+        finally:
+            facade.with_x12 = False
+        check = await found.check("F-1")
+        assert (check.outcome, check.owes.co_payment, check.findings) == ("covered", "25", [])
+        assert min(check.owes.segments) > 10, "places are those of the 271"
+
+
 @every_way
 async def test_a_dependent_is_asked_for_under_the_insured(tmp_path: Path, way: Way) -> None:
     anna = Member("60054", "U1", "FISCHER", "ANNA", "19870222", "F", "FAMILY", co_payment="30",
@@ -186,7 +199,7 @@ async def test_a_failure_on_the_way_is_got_over(tmp_path: Path, way: Way, fault:
 
 
 @every_way
-@pytest.mark.parametrize("fault", ["html", "empty", "half", "999", "ta1 006", "stray"])
+@pytest.mark.parametrize("fault", ["html", "empty", "half", "999", "ta1 006", "stray", "400", "404"])
 async def test_what_is_no_answer_is_told_and_nothing_is_made_of_it(tmp_path: Path, way: Way, fault: str) -> None:
     if fault == "stray" and way.kind == "form_poll":
         pytest.skip("an answer is fetched under the id of its question, so nobody else's can come")
