@@ -88,8 +88,8 @@ class WritableFormat(Format):
     """A format that a mapping can also write (`to:`)."""
 
     changes: ClassVar[bool] = False
-    """True when a mapping does not make a new message but changes the one it reads: what it does not name stays as it is.
-    Then values also are `Copied`, `""` ("there is none") and the empty text.
+    """True when a mapping that reads this format too does not make a new message but changes the one it reads: what it does not
+    name stays as it is.  Then values also are `Copied`, `""` ("there is none") and the empty text.
     """
 
     @abstractmethod

@@ -17,6 +17,7 @@ what its rule gives; everything else leaves byte for byte as it came.  A rule th
 `''` empties it, `'""'` says that there is none.  A path alone copies what stands there, escapes and all; several values (`[*]`)
 become the repetitions of a whole field.  A Z segment that is missing is added at the end, others where their place is certain
 (EVN, TQ1, PD1, PV1, PV2, IN2, IN3); elsewhere the message is refused.  Setting MSH-18 writes the whole message in that charset.
+From a record (`from: visit_coverage`) a message of its own is written, its segments in the order in which the fields name them.
 
 `extends: other` takes another mapping and lays this one over it: fields, tables and lists merge, a rule replaces a rule.  A
 table whose name ends in `.csv` is a file beside the mapping that names it, with the columns `code` and `meaning`.
@@ -87,6 +88,12 @@ class Mapping:
     source_model: type[Record] | None = None
     target_model: type[Record] | None = None
     target_format: WritableFormat | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes the message it reads, and makes none of its own."""
+        target = self.target_format
+        return target is not None and target.changes and self.source_format is target
 
 
 def load_mapping(name: str, catalogue: Catalogue) -> tuple[Mapping | None, list[Problem]]:
@@ -191,11 +198,11 @@ class _Loader:
         changed = self.target_format
         if changed is None or not changed.changes:
             return
-        if self.source_format is not changed:
-            what = f"a mapping to {changed.name} changes the message it reads, so `from` is {changed.name} too"
+        if self.source_format is not None and self.source_format is not changed:
+            what = f"a mapping to {changed.name} changes the message it reads, so `from` is {changed.name} or a kind of record"
             self.report("MAP-013", ("from",), what)
         if "each" in data:
-            what = f"a mapping to {changed.name} changes the one message it reads, so it has no `each`"
+            what = f"a mapping to {changed.name} is about one message, so it has no `each`"
             self.report("MAP-019", ("each",), what, of_key=True)
 
     def read_tables(self, tables: Any) -> None:

@@ -37,8 +37,7 @@ def run_mapping(mapping: Mapping, message: Message, context: TransformContext) -
         if mapping.target_model is not None:
             result.records.append(_record(mapping, _nested(mapping.block, group, context, notes)))
         else:
-            changes = mapping.target_format is not None and mapping.target_format.changes
-            result.values.append((_changes if changes else _flat)(mapping.block, group, context, notes))
+            result.values.append((_changes if mapping.changes else _flat)(mapping.block, group, context, notes))
     return result
 
 

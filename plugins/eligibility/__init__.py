@@ -13,6 +13,7 @@ sheet.py       the day sheet
 people.py      what people add: another question, a word from the telephone, a no
 corrections.py what people do about a visit: edit, clone, verified, accept, decline
 statistics.py  how payers answer
+write_back.py  telling other systems what a payer said
 operations.py  the lists and cards of people
 """
 
@@ -31,11 +32,12 @@ from plugins.eligibility.people import CorrectedQuestion, Declined, Verification
 from plugins.eligibility.sheet import DaySheet
 from plugins.eligibility.steps import CheckFailed, PlanChecks
 from plugins.eligibility.visits import JOB
+from plugins.eligibility.write_back import JOB as WRITE_BACK, PlanWriteBack, VisitCoverage, WriteBack, prepare_write_back
 
 
 @hookimpl
 def register_steps() -> list[type[AnyStep]]:
-    return [PlanChecks, CheckFailed, MatchAnswers, DaySheet]
+    return [PlanChecks, CheckFailed, MatchAnswers, DaySheet, PlanWriteBack]
 
 
 @hookimpl
@@ -52,12 +54,14 @@ def register_records() -> list[RecordKind]:
         RecordKind("coverage_question", CorrectedQuestion),
         RecordKind("coverage_verification", Verification),
         RecordKind("coverage_declined", Declined),
+        RecordKind("visit_coverage", VisitCoverage),
+        RecordKind("write_back", WriteBack),
     ]
 
 
 @hookimpl
 def register_due() -> list[DueJob]:
-    return [DueJob(JOB, prepare_check)]
+    return [DueJob(JOB, prepare_check), DueJob(WRITE_BACK, prepare_write_back)]
 
 
 @hookimpl

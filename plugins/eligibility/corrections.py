@@ -27,6 +27,7 @@ from plugins.eligibility.people import (
     save_to_chart,
 )
 from plugins.eligibility.visits import chart_of, is_ahead, plan_check, service_day
+from plugins.eligibility.write_back import WriteBack, plan_write_back
 
 Relationship = Literal["self", "spouse", "child", "other"]
 _ASKED = ("payer", "member_id", "group", "relationship", "family", "given", "birth_date", "sex")
@@ -181,6 +182,8 @@ async def verified(params: VerifiedParams, context: Context) -> dict[str, Any]:
     await context.put(found)
     for topic in ("", *TOPICS):
         await close_note(appointment.id, topic, f"verified by {params.how}", context)
+    if await context.get(WriteBack, appointment.id) is not None:  # of this visit others are told
+        plan_write_back(appointment.id, context)
     return {"appointment": appointment.id, "outcome": outcome}
 
 

@@ -318,9 +318,12 @@ def eligibility_file(
     ehr_port: int = 0,
     connections: str = "",
     flows: str = "",
+    last_step: str = "",
 ) -> Path:
-    """`connections` and `flows` are further lines of the clinic file, indented by two blanks."""
+    """`connections` and `flows` are further lines of the clinic file, indented by two blanks; `last_step` ends a check."""
     text = ELIGIBILITY.replace("connections:\n", f"connections:\n{connections}") + flows
+    if last_step:
+        text = text.replace("{worklist: front_desk}]", f"{{worklist: front_desk}}, {last_step}]")
     text = text.replace("@PORT@", str(clearinghouse_port)).replace("@PLAN@", plan).replace("@IN@", str(ehr_port))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "secret").write_text("demo-secret", encoding="utf-8")
@@ -329,13 +332,13 @@ def eligibility_file(
 
 @asynccontextmanager
 async def eligibility(
-    folder: Path, *members: Member, plan: str = PLAN, connections: str = "", flows: str = ""
+    folder: Path, *members: Member, plan: str = PLAN, connections: str = "", flows: str = "", last_step: str = ""
 ) -> AsyncIterator[Clinic]:
     """A hub that checks coverage, and a payer that knows these members."""
     clearinghouse = SHARED[0].clearinghouse
     table = RecordingTable(members)
     clearinghouse.reset(table)
-    file = eligibility_file(folder, clearinghouse.port, plan=plan, connections=connections, flows=flows)
+    file = eligibility_file(folder, clearinghouse.port, plan=plan, connections=connections, flows=flows, last_step=last_step)
     async with quick_hub(file) as hub, EhrClient("127.0.0.1", port_of(hub, "ehr")) as client:
         yield Clinic(hub, client, clearinghouse, table)
 

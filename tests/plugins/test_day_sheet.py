@@ -35,7 +35,7 @@ from tests.support import HubProcess, ask, run_hub, until
 
 MONEY = ("EB*G*IND*30***29*900*****Y", "EB*F**98***********Y")
 EVERY_SECOND = """
-  sheets: {kind: folder, path: sheets, name: "visits-{type}-{id}.@FORMAT@"}
+  sheets: {kind: folder, path: "@FOLDER@", name: "visits-{type}-{id}.@FORMAT@"}
 """
 SHEET_FLOW = """
   morning:
@@ -109,7 +109,7 @@ async def test_a_flow_by_the_clock_leaves_the_sheet_in_a_folder(tmp_path: Path, 
     (tmp_path / "sheets").mkdir()
     ahead = str((DAY - datetime.now(ZONE).date()).days)
     flow = SHEET_FLOW.replace("@FORMAT@", format).replace("@AHEAD@", ahead)
-    connection = EVERY_SECOND.replace("@FORMAT@", format).lstrip("\n")
+    connection = EVERY_SECOND.replace("@FORMAT@", format).replace("@FOLDER@", str(tmp_path / "sheets")).lstrip("\n")
     async with eligibility(tmp_path, jane(), connections=connection, flows=flow) as clinic:
         await clinic.say(adt("A04", pid(mrn("00042")), in1()), siu("S12", "F-1", at(14, 30), pid(mrn("00042"))))
         await clinic.reaches("F-1", "covered")

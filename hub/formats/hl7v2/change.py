@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
 from typing import Any
 
 from hub.errors import MessageUnusable
 from hub.format import Copied
 from hub.formats.hl7v2 import paths
+from hub.formats.hl7v2.compose import as_text
 from hub.formats.hl7v2.message import Hl7, opened
 from hub.message import Message
 
@@ -48,9 +48,9 @@ def _set(hl7: Hl7, path: str, value: Any, as_it_came: Hl7) -> None:
     elif isinstance(value, list):
         if target.component is not None or paths.names_repetition(path):
             raise MessageUnusable(f"{path} takes one value, but its rule gives several; write | join ' ', or the whole field")
-        hl7.set_repetitions(path, [_text(one) for one in value])
+        hl7.set_repetitions(path, [as_text(one) for one in value])
     else:
-        hl7.set(path, _text(value))
+        hl7.set(path, as_text(value))
 
 
 def _make_room(hl7: Hl7, target: paths.Path, path: str) -> None:
@@ -69,15 +69,3 @@ def _make_room(hl7: Hl7, target: paths.Path, path: str) -> None:
             hl7.insert(place, name)
             return
     raise MessageUnusable(f"{path}: the message has no such {name} segment, and it is not certain where one would belong")
-
-
-def _text(value: Any) -> str:
-    match value:
-        case bool():
-            return "Y" if value else "N"
-        case datetime():
-            return f"{value:%Y%m%d%H%M%S%z}"
-        case date():
-            return f"{value:%Y%m%d}"
-        case _:
-            return str(value)

@@ -11,6 +11,7 @@ from hub.errors import MessageUnusable
 from hub.format import Fields, Keys, WritableFormat
 from hub.formats.hl7v2 import paths
 from hub.formats.hl7v2.change import changed
+from hub.formats.hl7v2.compose import composed
 from hub.formats.hl7v2.message import REMEMBERED, REMEMBERED_SIZE, Group, Hl7, opened
 from hub.formats.hl7v2.names import field_name
 from hub.message import Message
@@ -77,7 +78,7 @@ class Repetition:
 
 
 class Hl7Format(WritableFormat):
-    """HL7 v2, all versions.  A mapping to it changes fields of the message it reads."""
+    """HL7 v2, all versions.  A mapping to it changes fields of the message it reads, or writes one of its own from a record."""
 
     name = "hl7v2"
     changes = True
@@ -114,8 +115,11 @@ class Hl7Format(WritableFormat):
     def target_error(self, path: str) -> str | None:
         return paths.target_error(path)
 
-    async def write(self, values: dict[str, Any], message: Message, context: Context) -> Message:  # noqa: ARG002
-        return changed(message, values)
+    async def write(self, values: dict[str, Any], message: Message, context: Context) -> Message:
+        if message.format == self.name:
+            return changed(message, values)
+        now = context.now.astimezone(context.site.zone)
+        return composed(values, message, control_id=context.new_id(), now=now)
 
     def scope_error(self, scope: str) -> str | None:
         if _SCOPE.fullmatch(scope):
