@@ -106,6 +106,7 @@ BROKEN = {
     "a member is missing": "play.MEMBERS = tuple(m for m in play.MEMBERS if m.member_id != 'W100200301')",
     "another amount": "play.MEMBERS = tuple(replace(m, co_payment='26') for m in play.MEMBERS)",
     "the clearinghouse is down": HOUSE,
+    "nothing goes back": "play.TOLD = 'F-999'",
 }
 SCRIPT = """
 import asyncio, sys
@@ -175,6 +176,13 @@ def test_one_timeline_is_shown_from_the_booking_to_the_outcome(words: Told) -> N
     for word in ("received", "SIU^S12", "not_found", "covered", "worklist", "New booking", "Asking Aetna", "co-pay 25"):
         assert word in timeline
     assert "****" not in timeline  # INTERFACES 2: `demo` masks nothing, its patients are invented
+
+
+def test_the_day_sheet_and_what_went_back_to_the_ehr_are_told(words: Told) -> None:
+    visits = len([v for v in VISITORS if v.expected != "withdrawn"])
+    assert f"{visits} visits" in words.err
+    assert "  ZCV|covered|CHOICE PPO|25|310.50|" in words.err
+    assert "SCH|PF-101|F-101" in words.err
 
 
 def test_json_is_one_line_for_each_visit_with_the_promised_keys(lines: list[dict[str, Any]]) -> None:

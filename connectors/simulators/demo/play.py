@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
+from base64 import b64decode
 from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -32,6 +33,8 @@ PATIENCE = 15.0
 """Seconds the outcomes may take."""
 SHOWN = "F-110"
 """The appointment whose timeline is told."""
+TOLD = "F-101"
+"""The appointment of which is told what went back to the EHR."""
 
 
 async def play(*, once: bool, as_json: bool, directory: Path | None) -> int:
@@ -63,7 +66,8 @@ def _clear(folder: Path) -> None:
     marker = folder / ".clinic-hub-demo"
     if any(folder.iterdir()) and not marker.exists():
         raise click.UsageError(f"{folder} is not empty, and not of a demo; name another folder")
-    shutil.rmtree(folder / "var", ignore_errors=True)
+    for name in ("var", "back"):
+        shutil.rmtree(folder / name, ignore_errors=True)
     marker.touch()
 
 
@@ -72,6 +76,7 @@ def _write_clinic(folder: Path, port: int) -> Path:
     text = (source / "clinic.yaml").read_text(encoding="utf-8").replace("@PORT@", str(port))
     (folder / "clinic.yaml").write_text(text, encoding="utf-8")
     (folder / "payers.csv").write_text((source / "payers.csv").read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "back").mkdir(exist_ok=True)
     (folder / "clearinghouse.secret").write_text("demo-secret", encoding="utf-8")
     return folder / "clinic.yaml"
 
@@ -93,8 +98,12 @@ async def _with_hub(clearinghouse: Clearinghouse, folder: Path, *, once: bool, a
             await _settle(hub)
         lines = await _outcomes(hub, tomorrow.isoformat())
         good = all(_as_expected(line) for line in lines) and len(lines) == len(VISITORS)
+        told = await _told_back(folder / "back")
+        good = good and told is not None
         await _report(hub, lines, clearinghouse, as_json=as_json)
-        verdict = "Every visit came out as it should" if good else "NOT every visit came out as it should"
+        if not as_json:
+            await _tell_of_papers(hub, told, tomorrow.isoformat())
+        verdict = "Every visit came out as it should" if good else "NOT every visit came out as it should, or was told back"
         _tell(f"\n{verdict}, {time.monotonic() - started:.1f} s")
         if not once:
             await _stay(file)
@@ -171,9 +180,36 @@ async def _report(hub: Hub, lines: list[dict[str, Any]], clearinghouse: Clearing
     table(("at (UTC)", "what", "text"), [(e["at"][11:19], e["what"], e["text"]) for e in trace["entries"]], empty="nothing")
 
 
+async def _told_back(folder: Path) -> list[str] | None:
+    """The segments of what went back to the EHR about a visit; None when nothing did."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        bodies = [file.read_bytes().decode() for file in await asyncio.to_thread(lambda: sorted(folder.glob("*.hl7")))]
+        about = next((body for body in bodies if f"|{TOLD}\r" in body), None)
+        if about is not None or time.monotonic() > end:
+            return about.splitlines() if about is not None else None
+        await asyncio.sleep(0.1)
+
+
+async def _tell_of_papers(hub: Hub, told: list[str] | None, day: str) -> None:
+    """The day sheet, and what went back."""
+    sheet = await Operations(hub.core, hub).run("eligibility.sheet", {"date": day, "format": "xlsx"}, "demo")
+    size = len(b64decode(sheet["content"])) // 1024
+    _tell(f"\nThe day sheet of tomorrow (hub eligibility sheet): {sheet['visits']} visits, {size} KB of XLSX")
+    if told is not None:
+        _tell(f"To the EHR went, about {TOLD} (SIU^S14 with a segment of its own):\n")
+        for segment in told[1:]:
+            _tell(f"  {segment}")
+
+
 async def _stay(file: Path) -> None:
     _tell("\nThe hub keeps running. In another window:")
-    for command in ("hub status", "hub eligibility list --date tomorrow", "hub worklist"):
+    for command in (
+        "hub status",
+        "hub eligibility list --date tomorrow",
+        "hub eligibility sheet --date tomorrow --to tomorrow.xlsx",
+        "hub worklist",
+    ):
         _tell(f"  {command} -c {file}")
     _tell("Ctrl-C ends it.")
     with contextlib.suppress(asyncio.CancelledError):
