@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from hub.connector import AnyConnector, Destination, DestinationConfig
-from hub.errors import ConnectionDown, MessageRejected
+from hub.errors import MessageRejected
 from hub.hookspecs import hookimpl
 from hub.message import Message
 from hub.net.auth import HeaderName, HeaderValue, HttpAuth
@@ -86,15 +86,7 @@ class Http(Destination[HttpConfig]):
     async def check(self) -> str:
         await self.open_destination()
         assert self._client is not None  # noqa: S101 - opened above
-        try:
-            response = await self._client.request("HEAD", self.config.url)
-        except MessageRejected as error:
-            return f"{urlsplit(self.config.url).netloc} answers ({error.answer})"
-        except ConnectionDown as error:
-            if " answers 5" in str(error):
-                return f"{urlsplit(self.config.url).netloc} answers, but with an error"
-            raise
-        return f"{urlsplit(self.config.url).netloc} answers ({response.status_code})"
+        return await self._client.check(self.config.url)
 
     async def close(self) -> None:
         if self._client is not None:

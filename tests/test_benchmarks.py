@@ -34,7 +34,7 @@ def test_all_benchmarks_are_known_to_make_bench() -> None:
 
 
 def test_a_small_night_of_checks_ends_with_every_visit_in_its_outcome_and_nobody_asked_in_vain() -> None:
-    few = ("--visits", "60", "--delay", "0.02", "--timeout", "1", "--again", "0.2")
+    few = ("--visits", "60", "--delay", "0.02", "--timeout", "3", "--again", "0.2")
     [night] = run("benchmarks/eligibility.py", "--json", *few)
     assert night["ratio"] > 0
     assert (night["without_an_outcome"], night["with_another_outcome"], night["asked_again_without_need"]) == (0, 0, 0)

@@ -9,7 +9,7 @@ from connectors.caqh_core.envelope import Envelope, Exchange, NotCore
 from connectors.caqh_core.errors import error_of, error_of_fault, is_success
 from connectors.caqh_core.settings import CoreSettings
 from connectors.caqh_core.soap import SoapFault
-from hub.errors import ConnectionDown, MessageRejected
+from hub.errors import MessageRejected
 from hub.net.auth import HttpAuth
 from hub.net.http import HttpClient, is_web_page
 
@@ -59,15 +59,7 @@ class CoreClient:
 
     async def check(self) -> str:
         """Reaches the partner without sending an envelope."""
-        try:
-            response = await self._http.request("HEAD", self._config.url)
-        except MessageRejected as error:
-            return f"{self._host} answers ({error.answer})"
-        except ConnectionDown as error:
-            if " answers 5" in str(error):
-                return f"{self._host} answers, but with an error"
-            raise
-        return f"{self._host} answers ({response.status_code})"
+        return await self._http.check(self._config.url)
 
     async def close(self) -> None:
         await self._http.close()

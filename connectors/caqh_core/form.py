@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connectors.caqh_core.envelope import Envelope, Exchange, NotCore, fields, from_fields
-from connectors.caqh_core.soap import Login, decoded
+from connectors.caqh_core.soap import Login
 from hub.net.multipart import MultipartUnusable, Part, read_parts, write_parts
 
 
@@ -27,11 +27,8 @@ def _field(name: str, value: bytes) -> Part:
 def read(body: bytes, content_type: str) -> Envelope:
     """The envelope of an answer.  Raises NotCore."""
     try:
-        parts = read_parts(body, content_type)
+        found = {part.name: part.content for part in read_parts(body, content_type) if part.name}
     except MultipartUnusable as error:
         raise NotCore(str(error)) from None
-    found = {part.name: part for part in parts if part.name}
-    payload = found.pop("Payload", Part(b""))
-    text = {name: part.body.decode("utf-8", "replace") for name, part in found.items()}
-    encoded = payload.headers.get("content-transfer-encoding", "").lower() == "base64"
-    return from_fields(text, decoded(payload.body.decode("latin-1")) if encoded else payload.body)
+    payload = found.pop("Payload", b"")
+    return from_fields({name: value.decode("utf-8", "replace") for name, value in found.items()}, payload)

@@ -110,12 +110,13 @@ def read(body: bytes, content_type: str) -> Envelope:
     attachments: dict[str, bytes] = {}
     if media_type(content_type).startswith("multipart/"):
         try:
-            parts = read_parts(body, content_type)
+            contents = [(part.content_id, part.content) for part in read_parts(body, content_type)]
         except MultipartUnusable as error:
             raise NotCore(str(error)) from None
-        if not parts:
+        if not contents:
             raise NotCore("it has no parts")
-        body, attachments = parts[0].body, {part.content_id: part.body for part in parts[1:]}
+        (_, body), *others = contents
+        attachments = dict(others)
     try:
         root = parse_xml(body)
     except XmlUnusable as error:

@@ -65,6 +65,17 @@ class HttpClient:
         except TimeoutError:
             raise self._too_late(url) from None
 
+    async def check(self, url: str) -> str:
+        """What a partner answers when nothing is sent; its methods and its troubles are its own, credentials are ours.
+
+        Raises ConnectionDown when nothing answers, refuses our credentials, or has moved.
+        """
+        response = await self.exchange("HEAD", url)
+        status, place = response.status_code, httpx.URL(url).netloc.decode("ascii")
+        if status in (401, 403) or 300 <= status < 400:
+            self.raise_for(response)
+        return f"{place} answers, but with an error ({status})" if status >= 500 else f"{place} answers ({status})"
+
     async def _authenticated(self, method: str, url: str, content: bytes | None, headers: dict[str, str]) -> httpx.Response:
         if self._tokens is None:
             return await self._once(method, url, content, {**headers, **self._key()})

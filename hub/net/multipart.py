@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,6 +31,16 @@ class Part:
     @property
     def content_id(self) -> str:
         return self.headers.get("content-id", "").strip().removeprefix("<").removesuffix(">")
+
+    @property
+    def content(self) -> bytes:
+        """What it carries, its transfer encoding undone.  Raises MultipartUnusable when it is not of that encoding."""
+        if self.headers.get("content-transfer-encoding", "").strip().lower() != "base64":
+            return self.body
+        try:
+            return base64.b64decode(b"".join(self.body.split()), validate=True)
+        except binascii.Error:
+            raise MultipartUnusable("a part is not the Base64 it says it is") from None
 
     @property
     def media_type(self) -> str:

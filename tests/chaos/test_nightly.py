@@ -37,6 +37,8 @@ DELAY = 0.3
 """Seconds each answer takes."""
 GRACE = 0.3
 """Most seconds between an answer that left the clearinghouse and its mark on the hub's disk, on a busy machine."""
+TIMEOUT = "5s" if LONG else "3s"
+"""Of a question; far longer than an answer takes, so that a machine that is busy is not taken for a payer that is silent."""
 PATIENCE = 600.0 if LONG else 60.0
 
 
@@ -116,7 +118,7 @@ async def rig(folder: Path, nursery: Nursery) -> AsyncIterator[Rig]:
     async with Clearinghouse(night.members()) as house:
         house.behaviour.delay = DELAY
         port = free_port()
-        text = night.clinic(port=port, house=house.base, parallel=PARALLEL, timeout="1s", again="200ms")
+        text = night.clinic(port=port, house=house.base, parallel=PARALLEL, timeout=TIMEOUT, again="200ms")
         (folder / "payers.csv").write_text(PAYERS)
         (folder / "secret").write_text("demo-secret")
         (folder / "clinic.yaml").write_text(text)

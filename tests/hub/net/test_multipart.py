@@ -26,6 +26,14 @@ def test_what_others_write_is_read(end: bytes) -> None:
     assert (second.body, second.headers) == (b"no headers", {})
 
 
+def test_a_transfer_encoding_is_undone() -> None:
+    encoded = Part(b"SVNB\r\nKg==\r\n", {"content-transfer-encoding": "Base64"})
+    assert encoded.content == b"ISA*"
+    assert Part(b"SVNB", {"content-transfer-encoding": "binary"}).content == b"SVNB"
+    with pytest.raises(MultipartUnusable, match="Base64"):
+        _ = Part(b"ISA*", {"content-transfer-encoding": "base64"}).content
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "says"),
     [
