@@ -6,7 +6,7 @@ times.  A field that was never set means "not said"; `None` that was set means "
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, time
 from functools import cache
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args
@@ -196,6 +196,30 @@ class Document(Record):
     patient_id: str = ""
 
 
+SEARCH_FIELDS = ("member_id", "name", "middle", "suffix", "birth_date", "sex", "group")
+"""What a question can name a patient by; all but the group unless the payer list says otherwise."""
+SEARCHES = (
+    "without_id",
+    "plain_name",
+    "without_middle",
+    "without_sex",
+    "as_subscriber",
+    "as_dependent",
+    "without_group",
+    "as_of_today",
+)
+"""Other ways to ask about the same patient, for payers that allow them."""
+
+
+class OpenHours(Record):
+    """Hours of one weekday in which a payer may be asked."""
+
+    day: int
+    """0 is Monday."""
+    opens: time
+    closes: time
+
+
 class Payer(Record):
     """One line of the clinic's payer list."""
 
@@ -212,6 +236,24 @@ class Payer(Record):
     """`self_pay`: this "payer" of the EHR means that the patient pays."""
     medicare: bool = False
     """True for original Medicare, where another plan may turn out to be the one to bill."""
+    types: dict[str, tuple[str, ...]] = {}
+    """Service types for appointments of a type, in place of `service_types`; types in capitals."""
+    fields: tuple[str, ...] = SEARCH_FIELDS[:-1]
+    """What a question names the patient by."""
+    searches: tuple[str, ...] = ()
+    """Other ways to ask that the payer allows after a rejection."""
+    at_once: int = 0
+    """Questions that may be out at once; 0 for as many as the connection takes."""
+    hours: tuple[OpenHours, ...] = ()
+    """When the payer may be asked; always when there are none."""
+    zone: str = ""
+    """Time zone of `hours` and `batch`; the first site's when empty."""
+    batch: time | None = None
+    """When questions leave together in a batch; None for each as it is due."""
+    patience: float | None = None
+    """Seconds after which a question without an answer is told; None for what the plan says."""
+    target: float = 20.0
+    """Seconds in which answers should come (CAQH CORE: 20 s for nine of ten in a month)."""
 
 
 class Organisation(Record):
@@ -350,6 +392,10 @@ class CoveragePlan(Record):
     """Seconds to wait before each further try while the payer does not answer."""
     patience: float = 3600.0
     """Seconds after which a question without an answer is told to somebody."""
+    again_at: time = time(6)
+    """Time of day of the tries that follow those of `retry_after`, one each morning up to the visit."""
+    probe_after: float = 14400.0
+    """Seconds after which a payer that refuses us is asked one question to find out whether it still does."""
     queue: str = "front_desk"
 
 
@@ -375,6 +421,8 @@ class CoverageAttempt(Record):
     service_types: list[str] = []
     why: Text = ""
     """What made it necessary: booking, 3d, morning, month, coverage, asked, retry ..."""
+    search: Text = ""
+    """How it was asked, when not with the data as they are: without_id, plain_name ..."""
     state: AttemptState = "out"
     asked_at: AwareDatetime
     answered_at: AwareDatetime | None = None
@@ -437,6 +485,8 @@ class CoverageCheck(Record):
     """Trace number of the question that was asked last; of an answer, of the one it is the answer to."""
     seconds: float | None = None
     """How long the payer took for the answer."""
+    stopped_by: Text | None = None
+    """The problem with the payer that keeps this visit from being asked about (`PayerStop.id`)."""
     attempts: list[CoverageAttempt] = []
     """The questions asked about this visit, oldest first; a visit keeps the last 40."""
 

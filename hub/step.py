@@ -256,6 +256,9 @@ class Prepared:
 
     record: Record
     headers: Mapping[str, str] = field(default_factory=dict)
+    lane: str = ""
+    """Questions with the same lane are out one after another; the lane of the work when empty.  A few lanes for each partner
+    limit how many questions it has at once, and no partner waits for another."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,11 @@ def now_micros() -> int:
     return clock.time_ns() // 1000
 
 
+def now() -> datetime:
+    """This moment, in UTC."""
+    return from_micros(now_micros())
+
+
 def to_micros(moment: datetime) -> int:
     """Microseconds since 1970 in UTC: how the store keeps times."""
     return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -95,6 +96,23 @@ async def settled(hub: Hub, timeout: float = 10.0) -> None:
         return not await hub.core.reader.open_targets()
 
     await until(nothing_open, timeout)
+
+
+class WallClock:
+    """Stands in for the clock on the wall that the hub reads (`hub.units.clock`): it may stand still, be set, and jump."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+        self.at: datetime | None = None
+        """Where it stands still; None while it goes."""
+
+    def time_ns(self) -> int:
+        if self.at is not None:
+            return (self.at - _EPOCH) // timedelta(microseconds=1) * 1000
+        return time.time_ns() + self.ahead // timedelta(microseconds=1) * 1000
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class HubProcess:

@@ -75,6 +75,8 @@ class RunContext:
         """Questions this run puts."""
         self.asked_at = ""
         """The step that put them."""
+        self.asked_in = ""
+        """The lane they go out in; that of the work when empty."""
         self._counts: dict[str, int] = {}
 
     def due_job(self, name: str) -> DueJob:

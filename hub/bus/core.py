@@ -27,7 +27,7 @@ from hub.store.opening import AnyStore, open_any_store
 from hub.store.outdated import Outdated
 from hub.store.reader import Reader
 from hub.store.rows import DueRow, Write
-from hub.units import to_micros
+from hub.units import now, to_micros
 
 
 @dataclass(slots=True)
@@ -58,8 +58,9 @@ class Core:
 
     def context(self, name: str, actor: str = "") -> RunContext:
         """A context for something a person asked for."""
-        now = datetime.now(UTC)
-        return RunContext(self.surroundings, message_id=new_id(), name=name, generation=0, connection="", now=now, actor=actor)
+        return RunContext(
+            self.surroundings, message_id=new_id(), name=name, generation=0, connection="", now=now(), actor=actor
+        )
 
     def write_of(self, changes: ChangeSet, now: datetime) -> Write:
         """Records, due work and what was read, as a write; messages and keys are for whoever knows their message."""

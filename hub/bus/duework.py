@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -21,7 +21,7 @@ from hub.settings.model import FlowSettings
 from hub.settings.schedule import Schedule
 from hub.step import Due
 from hub.store.rows import DueRow, NewMessage, NewWork, Write
-from hub.units import from_micros, iso, now_micros, to_micros
+from hub.units import from_micros, iso, now, now_micros, to_micros
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +62,7 @@ class DueWork:
         """Takes everything that is due now, and asks to be woken for the next."""
         async with self._looking:
             await self._plan_by_the_clock()
-            while rows := await self._core.reader.due_until(to_micros(datetime.now(UTC)), AT_ONCE):
+            while rows := await self._core.reader.due_until(now_micros(), AT_ONCE):
                 await asyncio.gather(*(self._fire(row) for row in rows))
             following = await self._core.reader.next_due()
         if following is not None:
@@ -84,7 +84,7 @@ class DueWork:
         write = Write(due=[DueRow(due.job, due.key, to_micros(due.at), fired=True)])
         flows = self._core.router.wanted(f"due {due.job}", message, "")
         if flows:
-            late = (datetime.now(UTC) - due.at).total_seconds()
+            late = (now() - due.at).total_seconds()
             in_time = [flow for flow in flows if flow.timing.missed != "skip" or late <= flow.timing.late]
             lane = self._core.filing.due_lane(due.job, due.lane or due.key)
             write.messages.append(await self._kept(message, due.job, in_time, lane, due.at))
@@ -106,13 +106,13 @@ class DueWork:
 
     async def _plan_by_the_clock(self) -> None:
         """Each flow by the clock has a row for its next time, also when its times or the clock were changed."""
-        now = datetime.now(UTC)
+        moment = now()
         for flow in self._core.clinic.settings.flows.values():
             if flow.schedule is None:
                 continue
             row = await self._core.reader.due(BY_THE_CLOCK, flow.name)
             planned = from_micros(row.at) if row is not None else None
-            following = flow.schedule.after(now)
+            following = flow.schedule.after(moment)
             if planned is None or planned > following or not flow.schedule.has(planned):
                 await self._core.journal.commit(Write(due=[self._row(flow.name, following)]))
 
@@ -126,7 +126,7 @@ class DueWork:
         if flow is None or flow.schedule is None:
             log.info("a flow by the clock is gone from the clinic file", flow=due.key)
             return write
-        turn = turn_of(flow.schedule, flow.timing.missed, flow.timing.late, due.at, datetime.now(UTC))
+        turn = turn_of(flow.schedule, flow.timing.missed, flow.timing.late, due.at, now())
         write.due.append(self._row(flow.name, turn.following))
         at = turn.run or due.at
         message = Message(b"", "time", flow.name, _headers(at, flow.schedule), id=derived_id("time", flow.name, iso(at), 0, 0))

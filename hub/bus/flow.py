@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import structlog
 
@@ -24,7 +23,7 @@ from hub.message import Message
 from hub.settings.model import FlowSettings
 from hub.step import AnyStep, Outgoing, StepResult
 from hub.store.rows import Attempt, Mark, NewMessage, NewWork, Write
-from hub.units import now_micros, to_micros
+from hub.units import now, now_micros, to_micros
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +77,7 @@ class Flow:
         prepared = await job.prepare(message.headers, context)
         if prepared is None:
             return None
+        context.asked_in = prepared.lane
         return message.derive(prepared.record, format=context.kind_name(prepared.record), headers=prepared.headers)
 
     async def run_steps(
@@ -135,7 +135,7 @@ class FlowTarget(Target):
                 name=self.flow.name,
                 generation=item.generation,
                 connection=self._connection,
-                now=datetime.now(UTC),
+                now=now(),
                 authority=self._authority,
                 spans=self.spans,
             )
@@ -188,7 +188,10 @@ class FlowTarget(Target):
         step = f"{self.flow.name}/{context.asked_at if sent.ask else ''}"
         origin = item.id if sent.ask else None
         target = f"to:{sent.destination}"
-        work = NewWork(target, item.lanes[0], item.lanes[1:], item.generation, step, origin, item.config, again=item.again)
+        lane, also = item.lanes[0], item.lanes[1:]
+        if sent.ask and context.asked_in:
+            lane, also = self._core.filing.due_lane(sent.destination, context.asked_in), ()
+        work = NewWork(target, lane, also, item.generation, step, origin, item.config, again=item.again)
         work.since, work.span = item.since, item.span
         row.works = [work]
         return row
@@ -209,7 +212,7 @@ class FlowTarget(Target):
         self.lanes.wait(item, time.monotonic() + (error.retry_after or wait_before(3, _AGAIN)))
 
     async def _quarantine(self, item: Item, step: str, error: HubError, message: Message) -> None:
-        at = to_micros(datetime.now(UTC))
+        at = now_micros()
         where = f"flow {self.flow.name}" + (f", step {step}" if step else "")
         reason = f"{where}: {error}"
         number = item.attempts + 1

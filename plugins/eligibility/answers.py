@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from hub import Appointment, Context, CoverageCheck
-from hub.records import GONE, CoverageAttempt
+from hub.records import GONE, CoverageAttempt, Payer
+from plugins.eligibility.checks import SEARCH, visit_of
 from plugins.eligibility.follow_up import compared
 from plugins.eligibility.matching import (
     WHY_NOT,
@@ -16,7 +18,10 @@ from plugins.eligibility.matching import (
     with_attempt,
 )
 from plugins.eligibility.outcome import Decision, decide
-from plugins.eligibility.visits import plan_check, service_day
+from plugins.eligibility.searches import next_search
+from plugins.eligibility.stops import close_if_over, open_stop, stopped, stopping
+from plugins.eligibility.times import next_morning
+from plugins.eligibility.visits import is_near, plan_check, service_day, site_of
 
 
 async def save_answer(answer: CoverageCheck, context: Context) -> CoverageCheck:
@@ -28,7 +33,8 @@ async def save_answer(answer: CoverageCheck, context: Context) -> CoverageCheck:
         return answer
     context.key("appointment", answer.id)
     answer = await compared(answer, appointment, context)
-    decision = decide(answer, context.payer(answer.payer))
+    payer = context.payer(answer.payer)
+    decision = decide(answer, payer)
     attempt = _attempt(known, answer)
     why_not = _why_not(answer, known, attempt, appointment, decision, context)
     if attempt is not None:
@@ -47,10 +53,54 @@ async def save_answer(answer: CoverageCheck, context: Context) -> CoverageCheck:
             "tries": known.tries + 1 if decision.outcome == "payer_unavailable" else 0,
         }
     )
-    check = _with(check, _ask_again(check, decision, context))
+    check = await _follow(_Answered(check, known, attempt, payer, appointment, decision), context)
     await context.put(check)
     context.note(check.outcome, check.action or _summary(check))
     return check
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """An answer that counts, with what it belongs to."""
+
+    check: CoverageCheck
+    """What is known now."""
+    before: CoverageCheck
+    attempt: CoverageAttempt | None
+    payer: Payer | None
+    appointment: Appointment
+    decision: Decision
+
+
+async def _follow(answered: _Answered, context: Context) -> CoverageCheck:
+    """The check with its outcome, and whatever the hub does about it by itself."""
+    check, attempt, payer = answered.check, answered.attempt, answered.payer
+    if attempt is None or payer is None:
+        return _with(check, _ask_again(check, answered.decision, answered.appointment, context))
+    rejected = check.status == "rejected" and bool(check.rejections)
+    if rejected and (action := stopping(check.rejections)) is not None:
+        stop = await open_stop(action, check, attempt, payer, answered.decision.outcome, context)
+        return stopped(stop, check, context)
+    if check.failure is None and answered.decision.outcome != "payer_unavailable":
+        await close_if_over(payer.payer, attempt, context)
+    if rejected:
+        return await _search(answered, attempt, context)
+    return _with(check, _ask_again(check, answered.decision, answered.appointment, context))
+
+
+async def _search(answered: _Answered, attempt: CoverageAttempt, context: Context) -> CoverageCheck:
+    """Asks in another way; what counts in the end, when none helps, is what the payer said to the question as the data are."""
+    check = answered.before if attempt.search and not answered.decision.again else answered.check
+    decision = decide(check, answered.payer) if attempt.search and not answered.decision.again else answered.decision
+    visit = await visit_of(answered.appointment, context)
+    day = context.now.astimezone(site_of(answered.appointment, context).zone).date()
+    search = next_search(check, answered.check.rejections, visit, day) if visit is not None else None
+    if search is None and attempt.search:
+        search = next_search(check, check.rejections, visit, day) if visit is not None else None
+    if search is None:
+        return _with(check, _ask_again(check, decision, answered.appointment, context))
+    plan_check(check.id, SEARCH, context.now, context, search=search)
+    return _with(check, Decision("pending", None, None, decision.cause))
 
 
 # Which question it belongs to.
@@ -127,21 +177,34 @@ def _with(check: CoverageCheck, decision: Decision) -> CoverageCheck:
     )
 
 
-def _ask_again(check: CoverageCheck, decision: Decision, context: Context) -> Decision:
-    """A payer that cannot answer now is asked again by itself; a person is only told when that did not help."""
+def _ask_again(check: CoverageCheck, decision: Decision, appointment: Appointment, context: Context) -> Decision:
+    """A payer that cannot answer now is asked again by itself until the visit; a person is told when that is near."""
     if not decision.again:
         return decision
-    waits = check.plan.retry_after
-    if check.tries <= len(waits):
-        plan_check(check.id, "retry", context.now + timedelta(seconds=waits[check.tries - 1]), context)
+    following = _next_try(check, appointment, context)
+    if following is not None:
+        plan_check(check.id, "retry", following, context)
+    if check.tries <= len(check.plan.retry_after) or not is_near(appointment, context):
         return Decision("payer_unavailable", None, None, decision.cause)
-    if decision.who != "hub":
-        return decision
     action = f"The payer did not answer {check.tries} times. Verify by phone or portal."
     return Decision("payer_unavailable", action, "coordinator", decision.cause)
 
 
+def _next_try(check: CoverageCheck, appointment: Appointment, context: Context) -> datetime | None:
+    """After each of the plan's waits, then every morning up to that of the visit; None when there is none left."""
+    waits = check.plan.retry_after
+    if check.tries <= len(waits):
+        return context.now + timedelta(seconds=waits[check.tries - 1])
+    following = next_morning(context.now, check.plan.again_at, site_of(appointment, context))
+    starts = appointment.starts_at
+    return following if starts is not None and following < starts else None
+
+
 def _summary(check: CoverageCheck) -> str:
+    if check.stopped_by is not None:
+        return "The payer refuses to answer us, whoever the patient is"
     if check.outcome == "payer_unavailable":
         return "The payer is not answering; the hub asks again"
+    if check.outcome == "pending":
+        return "Rejected; asking in another way"
     return ", ".join(filter(None, ("Covered", check.owes.in_words())))

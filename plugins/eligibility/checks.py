@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 
 from hub import Appointment, Context, Coverage, CoverageCheck, Patient, Prepared, Visit, WorklistItem
 from hub.formats.x12.exchange import new_numbers
 from hub.records import GONE, CoverageAttempt, Payer, Person
+from hub.units import iso
 from plugins.eligibility.matching import DECIDED, UNANSWERED, headers_of, plan_end_of_patience, stop_waiting, with_attempt
 from plugins.eligibility.outcome import Decision
 from plugins.eligibility.people import CorrectedQuestion, as_asked, question_of, types_asked
-from plugins.eligibility.visits import chart_of, is_ahead, plan_check, service_day
+from plugins.eligibility.searches import changed, with_fields
+from plugins.eligibility.stops import begin_probe, may_probe, stop_of, stopped
+from plugins.eligibility.times import month_begins, opens_at
+from plugins.eligibility.visits import chart_of, is_ahead, plan_check, service_day, site_of
 
-ON_CHANGE = frozenset({"booking", "coverage"})
-"""Reasons to ask that come in bursts, whenever something about a visit or its patient is said again."""
+ASKED = "asked"
+"""The reason of a check that a person wants."""
+SEARCH = "search"
+"""The reason of a question that is put in another way after a rejection."""
+OPENS = "opens"
+"""The reason of a check that had to wait for a payer's hours."""
 
 
 async def prepare_check(payload: Mapping[str, str], context: Context) -> Prepared | None:
-    """The visit to ask about; None when there is nothing to ask, with the outcome saved."""
+    """The visit to ask about; None when there is nothing to ask (now), with the outcome saved."""
     appointment = await context.get(Appointment, payload.get("appointment", ""))
-    if appointment is None or appointment.status in GONE or appointment.starts_at is None:
+    if appointment is None or appointment.status in GONE or not is_ahead(appointment, context):
         return None
     context.key("appointment", appointment.id)
-    day = service_day(appointment, context)
-    if day is None or not is_ahead(appointment, context):
-        return None
     known = await context.get(CoverageCheck, appointment.id) or CoverageCheck(id=appointment.id)
-    if payload.get("why") == UNANSWERED:
+    why = payload.get("why", "")
+    if why == UNANSWERED:
         await stop_waiting(known, payload.get("trace", ""), appointment, context)
         return None
     chart = await chart_of(appointment, context)
@@ -38,7 +44,7 @@ async def prepare_check(payload: Mapping[str, str], context: Context) -> Prepare
     coverage, payer = choose_coverage(patient, question, context)
     check = CoverageCheck(
         id=appointment.id,
-        service_date=day,
+        service_date=service_day(appointment, context),
         patient_id=appointment.patient_id,
         payer=_payer_name(coverage, payer),
         plan=known.plan,
@@ -48,38 +54,106 @@ async def prepare_check(payload: Mapping[str, str], context: Context) -> Prepare
         await _save_decision(check, decision, context)
         return None
     assert patient is not None and coverage is not None and payer is not None  # noqa: S101, PT018 - decided above
-    asked_for = fingerprint(coverage, patient, payer, day, context)
-    why = payload.get("why")
-    if why != "asked" and (is_fresh(known, asked_for, context) or (why in ON_CHANGE and is_out(known, asked_for))):
+    visit = _visit(appointment, patient, coverage, payer, context)
+    asked_for = fingerprint(visit, context)
+    if not _is_wanted(known, asked_for, why, visit, context):
         return None
     if known.asked_for == asked_for:
         check = known.model_copy(update={"patient_id": appointment.patient_id, "payer": payer.name})
+    check = check.model_copy(update={"asked_for": asked_for})
+    return await _ask(check, visit, why, payload.get("search", ""), context)
+
+
+def _visit(appointment: Appointment, patient: Patient, coverage: Coverage, payer: Payer, context: Context) -> Visit:
+    """The visit as its payer wants to be asked about it."""
+    day = service_day(appointment, context)
+    assert day is not None  # noqa: S101 - only visits with a time are asked about
+    types = payer.types.get((appointment.type or "").strip().upper(), payer.service_types)
+    visit = Visit(
+        appointment=appointment,
+        patient=patient,
+        coverage=coverage,
+        payer=payer.model_copy(update={"service_types": types}),
+        organisation=context.organisation,
+        service_date=day,
+    )
+    return with_fields(visit, payer.fields)
+
+
+async def visit_of(appointment: Appointment, context: Context) -> Visit | None:
+    """The visit as it would be asked about now; None when it would not."""
+    chart = await chart_of(appointment, context)
+    question = await question_of(appointment.id, chart, context)
+    patient = as_asked(chart, question) if chart is not None else None
+    coverage, payer = choose_coverage(patient, question, context)
+    if patient is None or coverage is None or payer is None or without_asking(patient, coverage, payer) is not None:
+        return None
+    return _visit(appointment, patient, coverage, payer, context)
+
+
+def _is_wanted(known: CoverageCheck, asked_for: str, why: str, visit: Visit, context: Context) -> bool:
+    """Whether a question is needed: no answer is fresh, and the same one is not out already.  A person always gets one."""
+    if why == ASKED:
+        return True
+    if why == SEARCH:
+        return known.outcome == "pending" and known.asked_for == asked_for
+    return not (is_fresh(known, asked_for, visit, context) or is_out(known, asked_for))
+
+
+async def _ask(check: CoverageCheck, visit: Visit, why: str, search: str, context: Context) -> Prepared | None:
+    """The question, unless its payer may not be asked now."""
+    payer = visit.payer
+    assert payer is not None  # noqa: S101 - who calls has one
+    stop = await stop_of(payer.payer, visit.organisation.npi, context)
+    if stop is not None and why != ASKED and not may_probe(stop, context.now):
+        await context.put(stopped(stop, check, context))
+        return None
+    opens = opens_at(payer, context.now, context.site.zone)
+    if opens > context.now and why != ASKED:
+        await _wait_until(opens, check, payer, context)
+        return None
     trace, number = await new_numbers(context)
     attempt = CoverageAttempt(
         trace=trace,
         control_number=str(number),
         set_number=f"{number:04d}",
         payer=payer.payer,
-        provider=context.organisation.npi,
-        asked_for=asked_for,
-        service_date=day,
+        provider=visit.organisation.npi,
+        asked_for=check.asked_for or "",
+        service_date=visit.service_date,
         service_types=list(payer.service_types),
-        why=why or "",
+        why=why,
+        search=search,
         asked_at=context.now,
     )
-    pending = {"outcome": "pending", "action": None, "who": None, "cause": None, "asked_for": asked_for, "question": trace}
+    pending = {"outcome": "pending", "action": None, "who": None, "cause": None, "question": trace, "stopped_by": None}
     await context.put(with_attempt(check.model_copy(update=pending), attempt))
-    plan_end_of_patience(check, trace, context)
-    context.note("checking", f"Asking {payer.name} about coverage")
-    visit = Visit(
-        appointment=appointment,
-        patient=patient,
-        coverage=coverage,
-        payer=payer,
-        organisation=context.organisation,
-        service_date=day,
-    )
-    return Prepared(visit, headers_of(appointment.id, attempt))
+    plan_end_of_patience(check, trace, payer, context)
+    if stop is not None:
+        await begin_probe(stop, trace, check.plan, context)
+    context.note("checking", f"Asking {payer.name} about coverage" + (f" ({search})" if search else ""))
+    asked = changed(visit, search, _today(visit, context)) if search else visit
+    return Prepared(asked or visit, headers_of(check.id, attempt), lane=await _lane(payer, context))
+
+
+async def _lane(payer: Payer, context: Context) -> str:
+    """One of as many lanes as the payer may have questions out at once, in turn."""
+    if not payer.at_once:
+        return ""
+    return f"{payer.payer}|{await context.number(f'lane|{payer.payer}') % payer.at_once}"
+
+
+async def _wait_until(moment: datetime, check: CoverageCheck, payer: Payer, context: Context) -> None:
+    """The payer may not be asked at this hour; until then the visit is pending."""
+    plan_check(check.id, OPENS, moment, context)
+    if check.outcome not in DECIDED:
+        waiting = {"outcome": "pending", "action": None, "who": None, "cause": f"{payer.name} is closed", "asked_for": None}
+        await context.put(check.model_copy(update=waiting))
+    context.note("closed", f"{payer.name} may be asked from {iso(moment)} on", plain=True)
+
+
+def _today(visit: Visit, context: Context) -> date:
+    return context.now.astimezone(site_of(visit.appointment, context).zone).date()
 
 
 def without_asking(patient: Patient | None, coverage: Coverage | None, payer: Payer | None) -> Decision | None:
@@ -114,10 +188,13 @@ def choose_coverage(
     return coverage, types_asked(context.payer(coverage.payer, coverage.plan, coverage.payer_name), question)
 
 
-def fingerprint(coverage: Coverage, patient: Patient, payer: Payer, day: date, context: Context) -> str:
+def fingerprint(visit: Visit, context: Context) -> str:
     """Equal as long as the same question would be asked."""
+    coverage, patient, payer = visit.coverage, visit.patient, visit.payer
+    assert coverage is not None and payer is not None  # noqa: S101, PT018 - who calls has them
     people = [*_all_of(coverage.subscriber or patient.name), *_all_of(patient.name)]
-    parts = [payer.payer, coverage.member_id, coverage.group, coverage.relationship, *people, day, *payer.service_types]
+    parts = [payer.payer, coverage.member_id, coverage.group, coverage.relationship, *people, visit.service_date]
+    parts += payer.service_types
     return context.digest("asked_for", *(str(part or "") for part in parts))
 
 
@@ -130,8 +207,11 @@ def is_out(check: CoverageCheck, asked_for: str) -> bool:
     return check.outcome == "pending" and check.asked_for == asked_for
 
 
-def is_fresh(check: CoverageCheck, asked_for: str, context: Context) -> bool:
+def is_fresh(check: CoverageCheck, asked_for: str, visit: Visit, context: Context) -> bool:
+    """Whether the last answer is to the same question and young enough; one from before the visit's month began is not."""
     if check.asked_for != asked_for or check.outcome not in DECIDED or check.checked_at is None:
+        return False
+    if check.checked_at < month_begins(visit.service_date, site_of(visit.appointment, context)) <= context.now:
         return False
     return (context.now - check.checked_at).total_seconds() < check.plan.fresh_for
 
@@ -182,6 +262,5 @@ async def _would_ask_something_else(check: CoverageCheck, appointment: Appointme
     decision = without_asking(patient, coverage, payer)
     if decision is not None:
         return check.outcome != decision.outcome or check.cause != decision.cause
-    day = service_day(appointment, context)
-    assert coverage is not None and payer is not None and day is not None  # noqa: S101, PT018 - decided above
-    return check.asked_for != fingerprint(coverage, patient, payer, day, context)
+    assert coverage is not None and payer is not None  # noqa: S101, PT018 - decided above
+    return check.asked_for != fingerprint(_visit(appointment, patient, coverage, payer, context), context)

@@ -19,7 +19,7 @@ from typing import Literal
 
 from hub import Appointment, Context, CoverageCheck, Due, Message, MessageUnusable, Step, StepConfig, StepResult, WorklistItem
 from hub.formats.x12.split import AnswerPart, split_answers
-from hub.records import CoverageAttempt
+from hub.records import CoverageAttempt, Payer
 from plugins.eligibility.visits import JOB, is_near
 
 DECIDED = frozenset({"covered", "covered_elsewhere", "inactive", "not_found", "mismatch", "unclear"})
@@ -113,10 +113,10 @@ def _patience_key(appointment: str, trace: str) -> str:
     return f"{appointment}/{UNANSWERED}/{trace}"
 
 
-def plan_end_of_patience(check: CoverageCheck, trace: str, context: Context) -> None:
+def plan_end_of_patience(check: CoverageCheck, trace: str, payer: Payer, context: Context) -> None:
     """A look at this question when its answer should have come."""
     payload = {"appointment": check.id, "why": UNANSWERED, "trace": trace}
-    moment = context.now + timedelta(seconds=check.plan.patience)
+    moment = context.now + timedelta(seconds=payer.patience or check.plan.patience)
     context.plan(Due(JOB, _patience_key(check.id, trace), moment, payload, lane=check.id))
 
 

@@ -110,7 +110,7 @@ def types_asked(payer: Payer | None, question: CorrectedQuestion | None) -> Paye
     """The payer with the service types somebody wants to know about."""
     if payer is None or question is None or not question.service_types:
         return payer
-    return payer.model_copy(update={"service_types": tuple(question.service_types)})
+    return payer.model_copy(update={"service_types": tuple(question.service_types), "types": {}})
 
 
 async def save_to_chart(chart: Patient, changes: dict[str, Any], context: Context) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, time
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hub import Appointment, Context, CoverageCheck, Message, MessageUnusable, Step, StepConfig, StepResult, WorklistItem
 from hub.records import GONE, CoveragePlan, Failure, Owes
 from hub.units import Duration, TimeOfDay, parse_time_of_day
+from plugins.eligibility.checks import ASKED, OPENS, SEARCH
 from plugins.eligibility.matching import attempt_of, end_of_waiting, with_attempt
+from plugins.eligibility.stops import STOPPED
+from plugins.eligibility.times import MONTH, MORNING, NEW_MONTH, moments_of
 from plugins.eligibility.visits import JOB, is_ahead, plan_check, service_day, site_of
 
-_WHYS = ("booking", "retry", "coverage", "asked")
+_WHYS = ("booking", "retry", "coverage", ASKED, SEARCH, OPENS, STOPPED, MORNING, MONTH)
+"""Reasons for a check that do not depend on the settings."""
 
 
 class PlanChecksConfig(StepConfig):
@@ -24,14 +28,27 @@ class PlanChecksConfig(StepConfig):
     """Check again so many days before the visit."""
     at: TimeOfDay = parse_time_of_day("06:00")
     """Time of day of those checks, where the visit takes place."""
+    morning: TimeOfDay | None = None
+    """Check again on the day of the visit, at this time."""
+    new_month: TimeOfDay | None = None
+    """Check visits of a month again on its first day, at this time: 03:00 or later, when payers have loaded what is new."""
     fresh_for: Duration = Field(default=86400.0, ge=0)
     """An answer to the same question that is younger is not asked for again."""
     retry_after: list[Duration] = [90.0, 300.0, 900.0, 3600.0, 14400.0]
     """Waits before each further try while the payer does not answer (CAQH CORE: not before 90 s)."""
     patience: Duration = Field(default=3600.0, gt=0)
     """A question without an answer is told after this time; an answer that comes later still counts."""
+    probe_after: Duration = Field(default=14400.0, gt=0)
+    """A payer that refuses us, whoever the patient is, gets one question after this time, to find out whether it still does."""
     queue: str = "front_desk"
     """Worklist for visits that cannot be asked about."""
+
+    @field_validator("new_month")
+    @classmethod
+    def _not_too_early(cls, at: time | None) -> time | None:
+        if at is not None and at < NEW_MONTH:
+            raise ValueError("is 03:00 or later: before that payers still say what held in the month before")
+        return at
 
 
 class PlanChecks(Step[PlanChecksConfig]):
@@ -54,7 +71,12 @@ class PlanChecks(Step[PlanChecksConfig]):
         day = service_day(appointment, context)
         config = self.config
         plan = CoveragePlan(
-            fresh_for=config.fresh_for, retry_after=config.retry_after, patience=config.patience, queue=config.queue
+            fresh_for=config.fresh_for,
+            retry_after=config.retry_after,
+            patience=config.patience,
+            again_at=config.morning or config.at,
+            probe_after=config.probe_after,
+            queue=config.queue,
         )
         check = known or CoverageCheck(id=appointment.id, patient_id=appointment.patient_id)
         if known is None or known.service_date != day or known.outcome == "withdrawn":
@@ -68,18 +90,18 @@ class PlanChecks(Step[PlanChecksConfig]):
         await context.put(check.model_copy(update={"plan": plan}))
         if self.config.on_booking:
             plan_check(appointment.id, "booking", context.now, context)
-        for days in self.config.days_before:
-            moment = self._moment(appointment, days, context)
+        for why, moment in self._moments(appointment, context).items():
             if moment > context.now:
-                plan_check(appointment.id, f"{days}d", moment, context)
+                plan_check(appointment.id, why, moment, context)
             else:
-                context.withdraw(JOB, f"{appointment.id}/{days}d")
+                context.withdraw(JOB, f"{appointment.id}/{why}")
 
-    def _moment(self, appointment: Appointment, days: int, context: Context) -> datetime:
-        site = site_of(appointment, context)
-        day = service_day(appointment, context)
+    def _moments(self, appointment: Appointment, context: Context) -> dict[str, datetime]:
+        """When the visit is checked, besides at its booking."""
+        day, config = service_day(appointment, context), self.config
         assert day is not None  # noqa: S101 - only visits with a time are planned
-        return datetime.combine(day - timedelta(days=days), self.config.at, tzinfo=site.zone)
+        site = site_of(appointment, context)
+        return moments_of(day, site, config.days_before, config.at, config.morning, config.new_month)
 
     async def _withdraw(self, appointment: Appointment, known: CoverageCheck | None, context: Context) -> None:
         for why in (*_WHYS, *(f"{days}d" for days in self.config.days_before)):

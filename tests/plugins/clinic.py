@@ -24,6 +24,9 @@ ZONE = ZoneInfo("America/Chicago")
 DAY = datetime.now(ZONE).date() + timedelta(days=10)
 """The day of most visits: far enough that midnight during a test changes nothing."""
 
+NEAR = datetime.now(ZONE).date() + timedelta(days=1)
+"""The day of visits for which a person has to find out what the payer does not tell."""
+
 PATIENCE = 40.0
 """Seconds; longer than the 30 after which a hub looks at what is due whatever happened, so that only what is lost fails."""
 
@@ -70,6 +73,7 @@ PLAN = "{on_booking: true, fresh_for: 24h, retry_after: [50ms, 100ms]}"
 PAYERS = """payer,name,clearinghouse_id,also,service_types,check,medicare
 60054,Aetna,60054,AETNA,30 98,yes,
 CMS,Medicare,CMS01,MCR,30,yes,yes
+REFUSES,Refusing Mutual,REF01,,30,yes,
 PAPER,Paper Mutual,,,,no,
 SELF,Pays himself,,SELFPAY,,self_pay,
 """
@@ -283,6 +287,8 @@ _READ: dict[str, LoadedClinic] = {}
 
 def read_clinic(file: Path) -> LoadedClinic:
     text = file.read_text(encoding="utf-8")
+    if (payers := file.parent / "payers.csv").exists():
+        text += payers.read_text(encoding="utf-8")
     if text not in _READ:
         _READ[text] = load_clinic(file)
     settings = replace(_READ[text].settings, file=file, key=file.parent / "hub.key")
@@ -319,6 +325,7 @@ def eligibility_file(
     connections: str = "",
     flows: str = "",
     last_step: str = "",
+    payers: str = PAYERS,
 ) -> Path:
     """`connections` and `flows` are further lines of the clinic file, indented by two blanks; `last_step` ends a check."""
     text = ELIGIBILITY.replace("connections:\n", f"connections:\n{connections}") + flows
@@ -327,18 +334,25 @@ def eligibility_file(
     text = text.replace("@PORT@", str(clearinghouse_port)).replace("@PLAN@", plan).replace("@IN@", str(ehr_port))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "secret").write_text("demo-secret", encoding="utf-8")
-    return clinic_folder(folder, text.replace("@EHR@", f", {ehr}" if ehr else ""), payers=PAYERS)
+    return clinic_folder(folder, text.replace("@EHR@", f", {ehr}" if ehr else ""), payers=payers)
 
 
 @asynccontextmanager
 async def eligibility(
-    folder: Path, *members: Member, plan: str = PLAN, connections: str = "", flows: str = "", last_step: str = ""
+    folder: Path,
+    *members: Member,
+    plan: str = PLAN,
+    connections: str = "",
+    flows: str = "",
+    last_step: str = "",
+    payers: str = PAYERS,
 ) -> AsyncIterator[Clinic]:
     """A hub that checks coverage, and a payer that knows these members."""
     clearinghouse = SHARED[0].clearinghouse
     table = RecordingTable(members)
     clearinghouse.reset(table)
-    file = eligibility_file(folder, clearinghouse.port, plan=plan, connections=connections, flows=flows, last_step=last_step)
+    more = {"connections": connections, "flows": flows, "last_step": last_step, "payers": payers}
+    file = eligibility_file(folder, clearinghouse.port, plan=plan, **more)
     async with quick_hub(file) as hub, EhrClient("127.0.0.1", port_of(hub, "ehr")) as client:
         yield Clinic(hub, client, clearinghouse, table)
 

@@ -17,6 +17,7 @@ from hub import Patient
 from hub.bus.operations import Operations
 from hub.errors import Refused
 from tests.plugins.clinic import (
+    NEAR,
     PATIENCE,
     Clinic,
     RecordingTable,
@@ -224,7 +225,7 @@ async def test_it_counts_until_the_payer_answers(tmp_path: Path) -> None:
 async def test_it_counts_while_the_payer_does_not_answer_and_nobody_is_asked_to_call_again(tmp_path: Path) -> None:
     async with eligibility(tmp_path, jane(), plan="{on_booking: true, retry_after: []}") as clinic:
         clinic.table.instead["W100"] = ["AAA*N**42*R"]
-        await booked(clinic, "W100")
+        await clinic.tell(adt("A04", pid(mrn("42")), in1()), siu("S12", "F-1", at(9, day=NEAR), pid(mrn("42"))))
         assert set(await open_items(clinic)) == {""}
         await do(clinic, "verified", outcome="covered", reference="1")
         await do(clinic, "check")

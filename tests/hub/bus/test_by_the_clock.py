@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from hub.bus import duework
-from hub.bus.duework import turn_of
+from hub import units
+from hub.bus.duework import Turn, turn_of
 from hub.message import Message
 from hub.settings.schedule import EverySettings, Schedule
 from hub.step import Context, Due, StepResult
 from tests.hub.bus.probe import World, adt, deliver, one, rows
-from tests.support import ask, clinic_folder, running_hub, settled, until
+from tests.support import WallClock, ask, clinic_folder, running_hub, settled, until
 
 FLOW = """
 connections:
@@ -27,17 +27,11 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[timedelta]:
-    """What the hub's clock is ahead of ours, for planned work."""
-    offset = [timedelta()]
-
-    class Shifted(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-            return datetime.now(tz) + offset[0]
-
-    monkeypatch.setattr(duework, "datetime", Shifted)
-    return offset
+def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
+    """The hub's clock."""
+    clock = WallClock()
+    monkeypatch.setattr(units, "clock", clock)
+    return clock
 
 
 @pytest.fixture
@@ -61,13 +55,13 @@ def planned(store: Path) -> list[int]:
 
 
 async def test_a_flow_by_the_clock_runs_once_for_each_time(
-    ticks: list[str], clock: list[timedelta], tmp_path: Path, store: Path
+    ticks: list[str], clock: WallClock, tmp_path: Path, store: Path
 ) -> None:
     async with running_hub(clinic(tmp_path)) as hub:
         await hub.due.look()
         assert ticks == []
         for days in range(1, 4):
-            clock[0] = days * DAY
+            clock.ahead = days * DAY
             for _ in range(3):
                 await hub.due.look()
             await settled(hub)
@@ -80,7 +74,7 @@ async def test_a_flow_by_the_clock_runs_once_for_each_time(
 
 
 async def test_it_is_planned_for_the_next_time_when_its_time_is_changed(
-    ticks: list[str], clock: list[timedelta], tmp_path: Path, store: Path
+    ticks: list[str], clock: WallClock, tmp_path: Path, store: Path
 ) -> None:
     async with running_hub(clinic(tmp_path)) as hub:
         await hub.due.look()
@@ -91,7 +85,7 @@ async def test_it_is_planned_for_the_next_time_when_its_time_is_changed(
         [after] = planned(store)
     assert (after - before) % (24 * 3600 * 1_000_000) == 3600 * 1_000_000
     file.write_text(file.read_text().replace("nightly:", "renamed:"))
-    clock[0] = 3 * DAY
+    clock.ahead = 3 * DAY
     async with running_hub(file) as hub:
         await hub.due.look()
         await settled(hub)
@@ -101,14 +95,14 @@ async def test_it_is_planned_for_the_next_time_when_its_time_is_changed(
 
 @pytest.mark.parametrize(("missed", "runs", "skipped"), [("catch_up", 1, 0), ("each", 5, 0), ("skip", 0, 1)])
 async def test_times_that_were_missed_are_treated_as_the_flow_says(
-    ticks: list[str], clock: list[timedelta], tmp_path: Path, store: Path, missed: str, runs: int, skipped: int
+    ticks: list[str], clock: WallClock, tmp_path: Path, store: Path, missed: str, runs: int, skipped: int
 ) -> None:
     """The hub was away for five days, and two hours more."""
     file = clinic(tmp_path, f"missed: {missed}")
     async with running_hub(file):
         [first] = planned(store)
     begin = datetime.fromtimestamp(first / 1e6, UTC)
-    clock[0] = begin - datetime.now(UTC) + 4 * DAY + timedelta(hours=2)
+    clock.ahead = begin - datetime.now(UTC) + 4 * DAY + timedelta(hours=2)
     for _ in range(2):
         async with running_hub(file) as hub:
             await settled(hub)
@@ -122,12 +116,12 @@ async def test_times_that_were_missed_are_treated_as_the_flow_says(
 
 
 async def test_a_time_that_is_late_by_a_little_is_not_skipped(
-    ticks: list[str], clock: list[timedelta], tmp_path: Path, store: Path
+    ticks: list[str], clock: WallClock, tmp_path: Path, store: Path
 ) -> None:
     file = clinic(tmp_path, "missed: skip, late: 3h")
     async with running_hub(file):
         [first] = planned(store)
-    clock[0] = datetime.fromtimestamp(first / 1e6, UTC) - datetime.now(UTC) + timedelta(hours=2)
+    clock.ahead = datetime.fromtimestamp(first / 1e6, UTC) - datetime.now(UTC) + timedelta(hours=2)
     async with running_hub(file) as hub:
         await settled(hub)
     assert len(ticks) == 1
@@ -135,7 +129,7 @@ async def test_a_time_that_is_late_by_a_little_is_not_skipped(
 
 @pytest.mark.parametrize(("more", "done"), [("", 1), ("missed: skip", 0), ("missed: skip, late: 2d", 1)])
 async def test_planned_work_that_was_missed_is_done_or_skipped_as_its_flow_says(
-    world: World, clock: list[timedelta], tmp_path: Path, store: Path, more: str, done: int
+    world: World, clock: WallClock, tmp_path: Path, store: Path, more: str, done: int
 ) -> None:
     @world.step
     async def plan(message: Message, context: Context) -> StepResult:
@@ -146,7 +140,7 @@ async def test_planned_work_that_was_missed_is_done_or_skipped_as_its_flow_says(
     async with running_hub(file) as hub:
         await deliver(hub, adt("M1"))
         await until(lambda: one(store, "SELECT count(*) FROM due WHERE job = 'probe'") == 1)
-    clock[0] = DAY
+    clock.ahead = DAY
     async with running_hub(file) as hub:
         await settled(hub)
         found = await ask(hub, "messages.list", connection="probe")
@@ -160,22 +154,22 @@ async def test_planned_work_that_was_missed_is_done_or_skipped_as_its_flow_says(
 
 
 async def test_a_clock_that_is_set_back_repeats_nothing_and_stops_nothing(
-    ticks: list[str], clock: list[timedelta], tmp_path: Path, store: Path
+    ticks: list[str], clock: WallClock, tmp_path: Path, store: Path
 ) -> None:
     async with running_hub(clinic(tmp_path)) as hub:
         for days in (1, 2, 400):  # the clock was wrong by more than a year for a while
-            clock[0] = days * DAY
+            clock.ahead = days * DAY
             await hub.due.look()
         await settled(hub)
         assert len(ticks) == 3
-        clock[0] = 1 * DAY
+        clock.ahead = 1 * DAY
         await hub.due.look()
         await settled(hub)
         assert len(ticks) == 3
         [following] = planned(store)
         assert following / 1e6 < (datetime.now(UTC) + 3 * DAY).timestamp(), "not silent until that wrong day comes"
         for days in (2, 3):
-            clock[0] = days * DAY
+            clock.ahead = days * DAY
             await hub.due.look()
         await settled(hub)
         assert len(ticks) == len(set(ticks)) == 4, "the second day had been done"
@@ -186,8 +180,8 @@ def test_turns() -> None:
     due = datetime(2026, 1, 1, tzinfo=UTC)
     now = due + timedelta(hours=3, minutes=10)
     three, four = due + timedelta(hours=3), due + timedelta(hours=4)
-    assert turn_of(schedule, "catch_up", 0, due, now) == duework.Turn(three, four, 3)
-    assert turn_of(schedule, "each", 0, due, now) == duework.Turn(due, due + timedelta(hours=1), 0)
-    assert turn_of(schedule, "skip", 60, due, now) == duework.Turn(None, four, 4)
-    assert turn_of(schedule, "skip", 3600, due, now) == duework.Turn(three, four, 3)
-    assert turn_of(schedule, "skip", 0, due, due) == duework.Turn(due, due + timedelta(hours=1), 0)
+    assert turn_of(schedule, "catch_up", 0, due, now) == Turn(three, four, 3)
+    assert turn_of(schedule, "each", 0, due, now) == Turn(due, due + timedelta(hours=1), 0)
+    assert turn_of(schedule, "skip", 60, due, now) == Turn(None, four, 4)
+    assert turn_of(schedule, "skip", 3600, due, now) == Turn(three, four, 3)
+    assert turn_of(schedule, "skip", 0, due, due) == Turn(due, due + timedelta(hours=1), 0)

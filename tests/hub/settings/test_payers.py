@@ -112,3 +112,65 @@ def test_an_other_name_that_repeats_the_lines_own_id_is_no_clash(tmp_path: Path)
     payers, problems = read(tmp_path, f"{HEAD}AETNA,Aetna,60054,AETNA 60054\n")
     assert not problems
     assert len(payers) == 1
+
+
+# How and when a payer is asked.
+
+WIDE = "payer,name,clearinghouse_id,types,fields,searches,at_once,hours,zone,batch,patience,target\n"
+
+
+def test_what_a_payer_wants_is_data(tmp_path: Path) -> None:
+    line = "1,A,1,office visit=98; PHYSIO=PT AE,member_id name group,without_id without_group,4,"
+    line += "mo-we 07:00-19:00; sa 08:30-24:00,America/New_York,20:30,15m,30s\n2,B,2,,,,,,,,,\n"
+    (first, second), problems = read(tmp_path, WIDE + line)
+    assert not problems
+    assert first.types == {"OFFICE VISIT": ("98",), "PHYSIO": ("PT", "AE")}
+    assert (first.fields, first.searches) == (("member_id", "name", "group"), ("without_id", "without_group"))
+    assert [(h.day, str(h.opens), str(h.closes)) for h in first.hours] == [
+        *((day, "07:00:00", "19:00:00") for day in (0, 1, 2)),
+        (5, "08:30:00", "23:59:59"),
+    ]
+    assert (first.at_once, first.zone, str(first.batch), first.patience, first.target) == (
+        4, "America/New_York", "20:30:00", 900.0, 30.0,
+    )  # fmt: skip
+    assert second == Payer(payer="2", name="B", clearinghouse_id="2")
+    assert "group" not in second.fields
+
+
+WRONG_CELLS = {
+    "a type that is none": ("types", "PHYSIO=P7", "'P7' is no service type"),
+    "a type without codes": ("types", "PHYSIO=", "PHYSIO="),
+    "a type without an equals sign": ("types", "PHYSIO PT", "URGENT CARE=UC"),
+    "a type that stands twice": ("types", "A=98; a=PT", "twice"),
+    "a field that is none": ("fields", "member_id ssn", "'ssn'"),
+    "a search that is none": ("searches", "without_name", "'without_name'"),
+    "a search that has nothing to leave out": ("searches", "without_group", "group"),
+    "no number": ("at_once", "many", "number"),
+    "none at once": ("at_once", "0", "number"),
+    "days that are none": ("hours", "xx 07:00-19:00", "mo tu we"),
+    "hours that are none": ("hours", "mo-fr 07:00-25:00", "time of day"),
+    "hours without days": ("hours", "07:00-19:00", "mo-fr"),
+    "hours that end before they begin": ("hours", "mo 19:00-07:00", "closes before it opens"),
+    "a zone that is none": ("zone", "America/Gotham", "time zone"),
+    "a zone for nothing": ("zone", "America/New_York", "neither"),
+    "a time that is none": ("batch", "8 pm", "time of day"),
+    "a time without a unit": ("patience", "15", "unit"),
+    "no time at all": ("target", "0s", "longer"),
+}
+
+
+@pytest.mark.parametrize(("column", "cell", "word"), WRONG_CELLS.values(), ids=WRONG_CELLS)
+def test_a_mistake_in_a_cell_is_told_with_line_and_column(tmp_path: Path, column: str, cell: str, word: str) -> None:
+    names = WIDE.strip().split(",")
+    cells = {"payer": "2", "name": '"Acme, Inc."', "clearinghouse_id": "2", column: cell}
+    row = ",".join(cells.get(name, "") for name in names)
+    _, problems = read(tmp_path, f"{WIDE}1,A,1,,,,,,,,,\n\n{row}\n")
+    (problem,) = problems
+    assert (problem.code, problem.line, problem.column) == ("CFG-042", 4, row.index(f",{cell}") + 2)
+    assert word in problem.text
+    assert column in problem.text
+
+
+def test_every_mistake_of_a_line_is_told_at_once(tmp_path: Path) -> None:
+    _, problems = read(tmp_path, f"{WIDE}1,A,1,X=Y9,ssn,never,none,noon,Nowhere,late,soon,later\n")
+    assert [problem.text.partition(":")[0] for problem in problems] == WIDE.strip().split(",")[3:]
