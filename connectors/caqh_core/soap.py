@@ -24,6 +24,7 @@ XOP = "http://www.w3.org/2004/08/xop/include"
 ATTACHED = "payload@clinic-hub"
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters XML has no way to carry."""
+_BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
 
 
 class SoapFault(Exception):
@@ -166,7 +167,7 @@ def _read_payload(element: Element, attachments: dict[str, bytes]) -> bytes:
 
 def decoded(text: str) -> bytes:
     """A payload that stands in the envelope: as text, or as Base64, in which X12 begins with SVNB."""
-    if not text.startswith("ISA") and re.fullmatch(r"[A-Za-z0-9+/\s]+={0,2}\s*", text or "-"):
+    if not text.startswith("ISA") and _BASE64.fullmatch(text):
         try:
             return base64.b64decode("".join(text.split()), validate=True)
         except binascii.Error:

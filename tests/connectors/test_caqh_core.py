@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -378,6 +379,15 @@ def test_text_comes_out_of_an_envelope_as_it_went_in(text: str) -> None:
     for encoding in ("cdata", "escaped"):
         found = soap.read(*soap.write(REAL_TIME, Envelope("T", payload.encode()), None, encoding))  # type: ignore[arg-type]
         assert found.payload.decode() == payload.strip()
+
+
+@pytest.mark.parametrize("filling", [" ", "A", "=", "\n", "~"])
+def test_a_long_payload_takes_no_longer_than_it_is_long(filling: str) -> None:
+    """A second is a thousand times what it takes; squared it would be hours."""
+    body = f"<Envelope><Body><R><ErrorCode>Success</ErrorCode><Payload>A{filling * 1_000_000}*</Payload></R></Body></Envelope>"
+    began = time.process_time()
+    assert soap.read(body.encode(), "text/xml").payload.endswith(b"*")
+    assert time.process_time() - began < 1.0
 
 
 def test_payload_ids_are_uuids_of_the_message() -> None:
