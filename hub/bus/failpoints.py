@@ -29,6 +29,7 @@ MUTANTS = {
     "synchronous_off": "commits without waiting for the disk",
     "writer_swallows_errors": "calls a commit that failed a success",
     "unbounded_queue": "takes in whatever comes, however slow the disk is",
+    "lease_not_fenced": "sends although another hub may have taken over from it",
     "marks_not_awaited": "goes on with a lane before the outcome of its last message is on disk",
 }
 STAGES = {

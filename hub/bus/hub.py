@@ -122,7 +122,8 @@ class Hub:
         await self.hold_the_homeless()
         await routes.restore(self)
         if isinstance(core.store.writer, PostgresWriter):
-            self.sharing = Sharing(self, core.store.writer, self.clinic.settings.lease)
+            fenced = "lease_not_fenced" not in points
+            self.sharing = Sharing(self, core.store.writer, self.clinic.settings.lease, fenced=fenced)
             for target in self.targets.values():
                 self.sharing.admit(target)
             await self.sharing.start()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,10 +21,11 @@ from hub.bus.hub import Hub
 from hub.bus.inbound import Inbound
 from hub.clinic import load_clinic
 from hub.message import Message
-from tests.chaos.nursery import Nursery
-from tests.chaos.rig import Rig
+from tests.chaos.nursery import Hub as HubInNursery, Nursery
+from tests.chaos.rig import CLINIC as FORWARD, Rig
 from tests.hub.bus.probe import disk_is_full, long_adt, rows, there_is_space_again
-from tests.support import clinic_folder, environment, port_of, running_hub, settled
+from tests.postgres import running_server
+from tests.support import clinic_folder, environment, free_port, port_of, running_hub, settled, until
 
 Campaign = Callable[[Path, Nursery, str], Awaitable[object]]
 """Folder, nursery and failpoints; returns what is wrong, nothing of a whole hub."""
@@ -91,6 +93,51 @@ async def kills_while_a_backlog_drains(folder: Path, nursery: Nursery, mutant: s
         return (await rig.settle()).wrong
 
 
+SHARED = FORWARD.replace("first: 20ms, most: 100ms", "first: 1s, most: 1s") + "lease: 1s\n"
+
+
+@finds("lease_not_fenced")
+async def a_hub_that_stands_still_while_another_takes_over(folder: Path, nursery: Nursery, mutant: str) -> object:
+    """It has messages that wait for their next try; when it goes on, the other one has sent them, and newer ones."""
+    with running_server() as server:
+        url = server.database("hub")
+        async with Rig(folder, nursery, patients=12, senders=4, most=2, refuse=0.0, store=url, clinic=SHARED) as first:
+            first.script = lambda *_: "close"
+            second, port = second_hub(first, nursery)
+            await first.start(failpoints=mutant)
+            await asyncio.to_thread(second.start)
+            try:
+                await until(lambda: {held for (held,) in server.query("hub", _LEASES)} == {16})
+                first.send()
+                await first.all_sent()
+                refused = first.taken.count("refused")
+                await until(lambda: first.taken.count("refused") > refused)
+                await asyncio.sleep(0.3)  # the next try is far: it stands still between two
+                first.hub.signal(signal.SIGSTOP)
+                first.script = None
+                for sender in first.senders:
+                    sender.port, sender.most = port, 4
+                first.send()
+                await first.all_sent()
+                await until(lambda: not first.verdict().lost)
+                first.hub.signal(signal.SIGCONT)
+                await asyncio.sleep(2.0)
+                return first.verdict().wrong
+            finally:
+                second.close()
+
+
+def second_hub(first: Rig, nursery: Nursery) -> tuple[HubInNursery, int]:
+    """Another hub of the same clinic, with a port of its own."""
+    port = free_port()
+    text = first.file.read_text().replace(f'"{first.port}"', f'"{port}"')
+    file = clinic_folder(first.folder / "b", f"{text}files: {first.folder}/large\n", head="")
+    first.file.write_text(f"{first.file.read_text()}files: {first.folder}/large\n")
+    (first.folder / "b" / "hub.key").write_bytes((first.folder / "hub.key").read_bytes())
+    return HubInNursery(nursery, file), port
+
+
+_LEASES = "SELECT count(*) FROM lease WHERE node IS NOT NULL GROUP BY node"
 CLINIC = """
 connections:
   ehr: {kind: mllp_listener, port: "0"}
