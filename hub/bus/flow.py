@@ -123,7 +123,7 @@ class FlowTarget(Target):
         flow = self.flow
         start = flow.index(item.step)
         if start is None:
-            await self.hold(item, MessageUnusable(f"the flow {flow.name} has no step {item.step!r} any more"))
+            await self.hold(item, MessageUnusable(f"the flow {flow.name!r} has no step {item.step!r} any more"))
             return
         message = await self._core.bodies.load(item.message)
         began = time.monotonic()

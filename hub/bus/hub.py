@@ -233,25 +233,25 @@ class Hub:
             log.warning("a connection did not close", connection=connection.name, error=type(error).__name__)
 
     async def hold_the_homeless(self, targets: Collection[str] | None = None) -> None:
-        """Open work whose flow, step or connection is gone from the clinic file waits for a person.
+        """Open work whose flow or connection is gone from the clinic file waits for a person.
 
-        Of these targets, none of whose work may be running, or of all.
+        Of these targets, none of whose work may be running, or of all.  Work whose step is gone is held when its turn comes.
         """
-        for target, step, _, _ in await self.core.reader.open_targets():
+        for target in await self.core.reader.targets():
             if targets is not None and target not in targets:
                 continue
-            if (reason := homeless(target, step, self.clinic.settings)) is None:
+            if (reason := homeless(target, "", self.clinic.settings)) is None:
                 continue
-            after, marks = 0, []
+            after = count = 0
             while rows := await self.core.reader.open_work(target, after, 1000):
                 after = rows[-1].id
                 now = now_micros()
-                marks += [
-                    Mark(r.id, "held", now, r.attempts, reason=reason) for r in rows if r.step == step and r.state != "held"
-                ]
-            if marks:
-                await self.core.journal.commit(Write(marks=marks))
-                log.warning("open work is held", target=target, step=step or None, count=len(marks), reason=reason)
+                marks = [Mark(r.id, "held", now, r.attempts, reason=reason) for r in rows if r.state != "held"]
+                if marks:
+                    await self.core.journal.commit(Write(marks=marks))
+                    count += len(marks)
+            if count:
+                log.warning("open work is held", target=target, count=count, reason=reason)
 
     def _if_it_leads(self, look: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
         """What one hub of a store does for all."""

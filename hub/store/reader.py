@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -183,8 +183,12 @@ class Reader(ABC):
         """All data keys, wrapped."""
         return {row.number: row.wrapped for row in await self.rows(select(data_key))}
 
+    async def targets(self) -> list[str]:
+        """Those with open work, each found by one step in the index, however much there is."""
+        return await self.run(lambda connection: list(_targets(connection)))
+
     async def open_targets(self) -> list[tuple[str, str, str, int]]:
-        """Target, step, configuration and count of open and parked work: what a start has to find a home for."""
+        """Target, step, configuration and count of open and parked work; it reads all of that."""
         columns = select(work.c.target, work.c.step, work.c.config)
         found = union_all(columns.where(text(OPEN)), columns.where(text(NOT_DONE), work.c.state == "parked")).subquery()
         query = select(*found.c, func.count()).group_by(*found.c)
@@ -201,16 +205,13 @@ class Reader(ABC):
             )
             for_a_person = {row.target: row.held for row in connection.execute(held)}
             found: list[Backlog] = []
-            smallest = select(func.min(work.c.target)).where(text(OPEN))
-            target = connection.execute(smallest).scalar()
-            while target is not None:
+            for target in _targets(connection):
                 mine = (work.c.target == target, text(OPEN))
                 waiting = connection.execute(select(func.count()).select_from(work).where(*mine)).scalar_one()
                 first = select(work.c.seq).where(*mine).order_by(work.c.id).limit(1).scalar_subquery()
                 oldest = connection.execute(select(message.c.at).where(message.c.seq == first)).scalar()
                 if oldest is not None:
                     found.append(Backlog(target, waiting, oldest, for_a_person.get(target, 0)))
-                target = connection.execute(smallest.where(work.c.target > target)).scalar()
             return found
 
         return await self.run(count)
@@ -423,6 +424,14 @@ def state_of(own: str | None, works: Sequence[Row[Any]]) -> str:
         return own or "delivered"
     states = {row.state for row in {row.target: row for row in sorted(works, key=lambda row: row.id)}.values()}
     return next((state for state in _WORST if state in states), "delivered")
+
+
+def _targets(connection: Connection) -> Iterator[str]:
+    smallest = select(func.min(work.c.target)).where(text(OPEN))
+    target = connection.execute(smallest).scalar()
+    while target is not None:
+        yield target
+        target = connection.execute(smallest.where(work.c.target > target)).scalar()
 
 
 def _open_work() -> Select[Any]:

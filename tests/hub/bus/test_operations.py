@@ -167,6 +167,7 @@ QUERIES: dict[str, Callable[[Hub, str], Awaitable[Any]]] = {
     "status": lambda hub, which: ask(hub, "status"),
     "open work": lambda hub, which: hub.core.reader.open_work("to:pms", 0, 100),
     "open work of a lane": lambda hub, which: hub.core.reader.open_work_of_lane("to:pms", "lane", 0, 100),
+    "targets": lambda hub, which: hub.core.reader.targets(),
     "open targets": lambda hub, which: hub.core.reader.open_targets(),
     "keys of a message": lambda hub, which: hub.core.reader.keys_of([1, 2]),
     "due": lambda hub, which: hub.core.reader.due_until(1, 100),

@@ -131,6 +131,7 @@ async def test_open_work_without_a_home_is_held_and_named_and_nothing_else_waits
     checked = await asyncio.to_thread(run_hub, "check", changed, env=plugin_env)
     assert f"2 message(s) in the store wait, but {words}" in checked.stdout + checked.stderr
     async with running_hub(changed) as hub:
+        await until(lambda: states(store, target).count("held") == 2)  # what has lost its step: when its turn comes
         held = await ask(hub, "messages.list", state="held")
         assert len(held) == 2
         assert all(m["reason"].startswith(words) for m in held)
