@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from connectors.mllp.peer import Peer
 from connectors.mllp.received import Accepts, Rules
+from connectors.mllp.unkept import Unkept
 from hub.connector import Deliver, Source, SourceConfig
 from hub.errors import ConnectionDown
 from hub.formats.hl7v2.conformance import Conformance
@@ -94,6 +95,7 @@ class MllpListener(Source[ListenerConfig]):
         )
         self.conformance = Conformance(config.conformance) if config.conformance != "off" else None
         self.peers: set[Peer] = set()
+        self.unkept = Unkept(name)
         self.deliver: Deliver
 
     @property
@@ -126,6 +128,7 @@ class MllpListener(Source[ListenerConfig]):
         return any(peer in network for network in self._networks)
 
     async def close(self) -> None:
+        self.unkept.close()
         if self.conformance is not None:
             await self.conformance.close()
         if self._server is None:

@@ -241,8 +241,8 @@ class Peer(Stream):
 
     def _cannot_keep(self, count: int, code: str, reason: str) -> None:
         """Nothing was stored, so nothing is answered: the sender still has its messages and will send them again."""
-        log.error("messages could not be kept", connection=self.listener.name, code=code, reason=reason)
         count += len(self.frames)
+        self.listener.unkept.tell(count, code, reason)
         self._drop_what_waits()
         if self.config.commit_bytes and not self.lost.is_set():
             self.transport.write(framed(NAK) * count)

@@ -53,20 +53,31 @@ def restore(file: Path, config: str, as_json: bool, check: bool, moved: bool) ->
     """Verify FILE, then put it in the place of the store.
 
     Verified are every checksum, the database, its rows, the audit chain, the key and that bodies open.  The store that was
-    there is kept under another name.  Refused while a hub uses it.
+    there is kept under another name.  Refused while a hub uses it.  A database on PostgreSQL has to be an empty one.
     """
+    import asyncio
+
     from hub.cli.operate import actor
     from hub.cli.output import print_json, say
     from hub.clinic import load_clinic
     from hub.connector import Destination
+    from hub.paths import is_postgres, store_file
     from hub.security.seal import Seal, read_key
+    from hub.store.postgres_restoring import restore_into_postgres
     from hub.store.restoring import Restore
 
     clinic = load_clinic(Path(config))
-    work = Restore(file, _place_for(clinic, check), Seal(read_key(clinic.settings.key)))
+    store = store_file(clinic.settings.store, clinic.settings.folder)
+    work = Restore(file, store, Seal(read_key(clinic.settings.key)))
     connections = clinic.settings.connections.values()
     asking = [f"to:{c.name}" for c in connections if issubclass(c.connector, Destination) and c.connector.repeat == "ask"]
-    done = work.check() if check else work.run(asking=asking, moved=moved, actor=actor())
+    if check:
+        done = work.check()
+    elif is_postgres(clinic.settings.store):
+        files = clinic.settings.files or store.with_name("postgresql.files")
+        done = asyncio.run(restore_into_postgres(work, clinic.settings.store, files, asking=asking, moved=moved, actor=actor()))
+    else:
+        done = work.run(asking=asking, moved=moved, actor=actor())
     manifest, aside = done.manifest, str(done.put_aside) if done.put_aside else None
     if as_json:
         found = {"made_at": manifest.made_at, "rows": manifest.rows, "opened": done.opened, "checked_only": check}
@@ -99,18 +110,6 @@ def _make(clinic: Clinic, config: str, file: Path) -> Manifest:
     store = store_file(settings.store, settings.folder)
     _tell_the_audit(config, store, file)
     return back_up(store, file)
-
-
-def _place_for(clinic: Clinic, check: bool) -> Path:
-    """The store that a backup takes the place of; on PostgreSQL a place to verify it at."""
-    from hub.errors import Refused
-    from hub.paths import is_postgres, store_file
-
-    settings = clinic.settings
-    if is_postgres(settings.store) and not check:
-        help = "restore it with `store: sqlite:///var/restored.db` in the clinic file, then move it: hub store copy"
-        raise Refused("a backup is restored as a SQLite store", code="STO-035", help=help)
-    return store_file(settings.store, settings.folder)
 
 
 def _tell_the_audit(config: str, store: Path, file: Path) -> None:

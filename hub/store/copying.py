@@ -85,6 +85,20 @@ async def _copy(read: sqlite3.Connection, bodies: Path, url: str, files: Path, p
         await write.close()
 
 
+async def must_be_empty(url: str) -> None:
+    """Raises Refused when the database holds something, StoreError when it cannot be used."""
+    try:
+        write = await connect(url)
+        try:
+            await check_server(write)
+            if await version_on_postgres(write) == HEAD:
+                await _must_be_empty(write)
+        finally:
+            await write.close()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+        raise StoreError(f"the database cannot be used: {words(error)}", code="STO-001") from error
+
+
 async def _must_be_empty(write: asyncpg.Connection[Any]) -> None:
     for table in metadata.sorted_tables:
         if await write.fetchval(f"SELECT EXISTS (SELECT FROM {table.name})"):

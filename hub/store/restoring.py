@@ -52,7 +52,7 @@ class Restore:
     """One backup, for one store."""
 
     def __init__(self, backup: Path, store: Path, sealer: Sealer) -> None:
-        self.backup, self.store, self._sealer = backup, store, sealer
+        self.backup, self.store, self.sealer = backup, store, sealer
         self._new = store.with_name(store.name + ".restoring")
         self._new_files = store.with_name(store.name + ".files.restoring")
 
@@ -154,9 +154,9 @@ class Restore:
             raise self._wrong("the rows of its tables are not those its manifest counts")
         self._verify_audit(tables, manifest)
         key = tables.execute("SELECT value FROM info WHERE name = 'key'").fetchone()
-        if key is None or key[0] != self._sealer.check:
+        if key is None or key[0] != self.sealer.check:
             raise StoreError("the key file does not belong to this backup; put the right one back first", code="STO-009")
-        self._sealer.load(dict(tables.execute("SELECT number, wrapped FROM data_key")))
+        self.sealer.load(dict(tables.execute("SELECT number, wrapped FROM data_key")))
         for (name,) in tables.execute("SELECT DISTINCT file FROM message WHERE file IS NOT NULL"):
             if not (self._new_files / name[:2] / name).exists():
                 raise self._wrong("the file of a message body is missing in it")
@@ -175,7 +175,7 @@ class Restore:
         query = "SELECT id, file, body FROM message WHERE body IS NOT NULL ORDER BY seq DESC LIMIT ?"
         opened = 0
         for id, file, body in tables.execute(query, (SAMPLE,)):
-            self._sealer.open(body, f"message|{id}|{file}" if file else f"message|{id}")
+            self.sealer.open(body, f"message|{id}|{file}" if file else f"message|{id}")
             opened += 1
         return opened
 

@@ -1,9 +1,10 @@
-"""A backup of a store on PostgreSQL is the same file, and is restored as a SQLite store that a hub goes on with."""
+"""A backup of a store on PostgreSQL is the same file; it becomes a SQLite store or fills an empty database; a hub goes on."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from hub.store.postgres_backup import OF_HUBS, back_up_postgres
 from hub.store.restoring import Restore
 from hub.store.schema import metadata
 from tests.hub.bus.probe import World, adt, deliver, in_turn, long_adt, rows
-from tests.support import STORE, HubProcess, ask, clinic_folder, run_hub, running_hub, settled, until
+from tests.support import CLINIC, STORE, HubProcess, ask, clinic_folder, run_hub, running_hub, settled, until
 
 pytestmark = pytest.mark.parametrize("store_kind", ["postgres"], indirect=True)
+SQLITE = "sqlite:///var/hub.db"
 FLOW = """
 connections:
   inbox: {kind: probe_in}
@@ -95,6 +97,41 @@ def test_the_commands(tmp_path: Path) -> None:
     assert json.loads(made.stdout)["rows"]["audit"] == 1
     checked = run_hub("restore", tmp_path / "b.tar", "--check", "-c", file)
     assert checked.returncode == 0, checked.stderr
+    before = [rows(STORE[-1], f"SELECT count(*) FROM {table.name}") for table in metadata.sorted_tables]
     refused = run_hub("restore", tmp_path / "b.tar", "-c", file)
     assert refused.returncode == 5
-    assert "hub store copy" in refused.stderr
+    assert "the database holds something already" in refused.stderr
+    assert [rows(STORE[-1], f"SELECT count(*) FROM {table.name}") for table in metadata.sorted_tables] == before
+
+
+@pytest.mark.parametrize("made_of", ["postgres", "sqlite"])
+async def test_a_backup_is_restored_into_an_empty_database(
+    world: World, tmp_path: Path, fresh_database: Callable[[], str], plugin_env: dict[str, str], made_of: str
+) -> None:
+    file = clinic_folder(tmp_path / "a", FLOW, head=CLINIC if made_of == "postgres" else CLINIC.replace("{store}", SQLITE))
+    async with running_hub(file) as hub:
+        await in_turn(hub, [adt("M1"), long_adt("M2", size=300_000), *(adt(f"N{n}", f"{n % 5}") for n in range(30))])
+        await settled(hub)
+    backup, url = tmp_path / "b.tar", fresh_database()
+    made = await asyncio.to_thread(run_hub, "backup", backup, "-c", file, env=plugin_env)
+    assert made.returncode == 0, made.stderr
+    other = clinic_folder(tmp_path / "b", FLOW, head=CLINIC.replace("{store}", url))
+    (other.parent / "hub.key").write_bytes((file.parent / "hub.key").read_bytes())
+    damaged = bytearray(backup.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / "damaged.tar").write_bytes(damaged)
+    refused = await asyncio.to_thread(run_hub, "restore", tmp_path / "damaged.tar", "-c", other, env=plugin_env)
+    assert refused.returncode != 0
+    assert rows(url, "SELECT count(*) FROM message") == [(0,)]
+    done = await asyncio.to_thread(run_hub, "restore", backup, "--moved", "-c", other, "--json", env=plugin_env)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"]["message"] == 64
+    assert not list((other.parent / "var").glob("*restoring*"))
+    async with running_hub(other) as hub:
+        [large] = [row for row in await ask(hub, "messages.list", control_id="M2") if row["direction"] == "in"]
+        assert len((await ask(hub, "messages.show", id=large["id"], phi=True))["body"]) > 300_000
+        before = len(world.sent["pms"])
+        assert (await deliver(hub, adt("N0", "0"))).duplicates == [True], "what was received before is known"
+        await in_turn(hub, [adt("NEW", "0")])
+        await settled(hub)
+        assert len(world.sent["pms"]) == before + 1

@@ -203,8 +203,10 @@ class Pair:
 
         await until(nothing_open, timeout=20)
 
-    def check(self, *, repeats: int) -> None:
-        """Nothing acknowledged is lost; first deliveries are in order; only the newest of a patient may be repeated."""
+    def check(self, *, repeats: int, older: int = 0) -> None:
+        """Nothing acknowledged is lost; first deliveries are in order; only the newest of a patient may be repeated, but for
+        so many `older` ones.
+        """
         received = query(
             self.url, "SELECT control_id, count(*) FROM message WHERE direction = 'in' GROUP BY 1 HAVING count(*) > 1"
         )
@@ -217,8 +219,9 @@ class Pair:
         newest: dict[str, int] = {}
         for id in sent:
             patient, _, number = id.partition("-")
-            assert int(number) >= newest.get(patient, 0), "an older message was repeated"
-            newest[patient] = int(number)
+            older -= int(number) < newest.get(patient, 0)
+            newest[patient] = max(newest.get(patient, 0), int(number))
+        assert older >= 0, "an older message was repeated"
 
     async def stop(self) -> None:
         for hub in self.hubs:
@@ -272,7 +275,8 @@ async def test_one_of_two_processes_dies_hangs_or_leaves_and_the_other_one_goes_
         pair.going_on = False
         await asyncio.gather(*senders)
         await pair.settled()
-        pair.check(repeats=0 if trouble == "leave" else 8)
+        # what a hub was about to write when it froze it writes when it goes on: at most one message, on its one connection
+        pair.check(repeats=0 if trouble == "leave" else 8, older=int(trouble == "freeze"))
     finally:
         pair.going_on = False
         await pair.stop()
