@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import events
 from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
@@ -42,6 +43,7 @@ def main() -> int:
         "commands.md": commands(),
         "errors.md": errors(),
         "metrics.md": metrics(),
+        "hl7v2-events.md": f"{NOTE}\n{events.page()}",
     }
     if "--check" in sys.argv:
         stale = [name for name, text in pages.items() if not _same(FOLDER / name, text)]

@@ -140,7 +140,37 @@ class Patient(Record):
     """Identifiers that this update merges into the chart (MRG-1)."""
 
 
-AppointmentStatus = Literal["booked", "rescheduled", "changed", "cancelled", "deleted", "no_show", "arrived", "complete"]
+AppointmentStatus = Literal[
+    "pending",
+    "waitlist",
+    "booked",
+    "rescheduled",
+    "changed",
+    "cancelled",
+    "deleted",
+    "no_show",
+    "arrived",
+    "complete",
+    "time_blocked",
+    "time_opened",
+]
+"""How far a booking is; the last two speak of time in a schedule, of no booking, and are never saved (SIU S23, S24, S25)."""
+
+
+class Resource(Record):
+    """A service, person, place or thing that a booking takes (AIS, AIP, AIL, AIG)."""
+
+    id: Text = ""
+    name: Text | None = None
+    kind: Text | None = None
+    """Role of a person (AIP-4), or type of a thing as its sender names types (AIG-4)."""
+    npi: Text | None = None
+    """National Provider Identifier of a person, where it is sent as one."""
+    starts_at: AwareDatetime | None = None
+    status: Text | None = None
+    """Whether it is confirmed, as its sender says (AIS-10, AIG-14, AIL-12, AIP-12)."""
+    action: Text | None = None
+    """What a message does with it (HL7 table 0206): A adds it, U updates it, D takes it away; without one the list is whole."""
 
 
 class Appointment(Record):
@@ -156,6 +186,16 @@ class Appointment(Record):
     reason: Text | None = None
     practitioner: Text | None = None
     location: Text | None = None
+    account: Text | None = None
+    """Number of the patient's account (PID-18), by which merged and moved accounts are followed."""
+    services: list[Resource] = []
+    people: list[Resource] = []
+    places: list[Resource] = []
+    things: list[Resource] = []
+    said_at: AwareDatetime | None = None
+    """When the sender wrote what is known (MSH-7): an older message that comes late does not overwrite it."""
+    status_at: AwareDatetime | None = None
+    """The same for the status alone, which visit messages (ADT) tell too."""
     site: Text | None = None
     patient: Patient | None = None
     """The patient as the booking names them; the saved record keeps only `patient_id`."""

@@ -20,6 +20,7 @@ NAMES = (
     "271_to_coverage",
     "adt_to_deletion",
     "adt_to_patient",
+    "adt_to_visit_move",
     "adt_to_visit_state",
     "coverage_to_hl7_in1",
     "coverage_to_hl7_nte",

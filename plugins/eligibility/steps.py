@@ -63,7 +63,7 @@ class PlanChecks(Step[PlanChecksConfig]):
         known = await context.get(CoverageCheck, appointment.id)
         if appointment.status in GONE:
             await self._withdraw(appointment, known, context)
-        elif appointment.status in ("booked", "rescheduled", "changed") and is_ahead(appointment, context):
+        elif appointment.status in ("pending", "booked", "rescheduled", "changed") and is_ahead(appointment, context):
             await self._plan(appointment, known, context)
         return message
 

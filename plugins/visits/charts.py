@@ -1,4 +1,4 @@
-"""Patients and appointments: upserted from what the EHR says, charts merged, so that there is one visit to speak of.
+"""Patients: upserted from what the EHR says, and charts merged, so that there is one patient to speak of.
 
 A patient is known by identifier and assigning authority (PID-3).  A merge (A40, A34, A18) makes the retired chart point to
 the surviving one and moves its identifiers and appointments there, so that later messages under the old number still find it.
@@ -178,41 +178,6 @@ def file_under(chart: Patient, context: Context) -> None:
         context.key("patient", identifier.value)
 
 
-# Saving appointments.
-
-
-async def save_appointment(update: Appointment, context: Context) -> Appointment:
-    """Merges what a message says into the booking, and finds or begins the chart of its patient."""
-    if not update.id:
-        raise MessageUnusable("the booking has neither a filler id (SCH-2) nor a placer id (SCH-1)", code="VIS-003")
-    known = await context.get(Appointment, update.id)
-    said = update.model_fields_set - {"patient", "patient_id"}
-    booking = (known or Appointment(id=update.id)).model_copy(update={name: getattr(update, name) for name in said})
-    if booking.site is None:
-        booking = booking.model_copy(update={"site": context.site.name})
-    if update.patient is not None and usable(update.patient.identifiers):
-        chart = await save_patient(update.patient.model_copy(update={"provisional": True}), context)
-        booking = booking.model_copy(update={"patient_id": chart.id})
-    elif (chart_of := await current_chart(booking.patient_id, context)) is not None:
-        file_under(chart_of, context)
-    await context.put(booking)
-    context.key("appointment", booking.id)
-    context.note(booking.status, _SAID[booking.status], plain=True)
-    return booking
-
-
-_SAID = {
-    "booked": "New booking",
-    "rescheduled": "Booking moved to another time",
-    "changed": "Booking changed",
-    "cancelled": "Booking cancelled",
-    "deleted": "Booking deleted",
-    "no_show": "The patient did not come",
-    "arrived": "The patient has arrived",
-    "complete": "The visit is over",
-}
-
-
 # Search keys.
 
 
@@ -224,10 +189,3 @@ def patient_keys(patient: Patient) -> list[RecordKey]:
         *(RecordKey("identifier", _full(i), unique=True) for i in numbers),
         *(RecordKey("number", i.value) for i in numbers),
     ]
-
-
-def appointment_keys(appointment: Appointment) -> list[RecordKey]:
-    keys = [RecordKey("patient", appointment.patient_id)] if appointment.patient_id else []
-    if appointment.starts_at is not None:
-        keys.append(RecordKey("day", appointment.starts_at.date().isoformat()))
-    return keys

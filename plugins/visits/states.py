@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import AwareDatetime
+
 from hub import Appointment, Context, Identifier, MessageUnusable, Patient, WorklistItem
 from hub.records import AppointmentStatus, Record, Text
 from plugins.visits.charts import find_patient
 
 
 class VisitState(Record):
-    """How far a visit is: the patient has arrived, has gone, or none of it was true (ADT A01, A03, A04, A11, A13, A38)."""
+    """How far a visit is: the patient has arrived, has gone, or none of it was true (`adt_to_visit_state` has the events)."""
 
     id: Text = ""
     """The EHR's id of the appointment, where it sends one with the visit (PV1-19)."""
     status: AppointmentStatus = "arrived"
+    said_at: AwareDatetime | None = None
+    """When the sender wrote it (MSH-7); what is later known of the booking's status stays."""
 
 
 class Deletion(Record):
@@ -38,7 +42,7 @@ async def save_visit_state(state: VisitState, context: Context) -> VisitState:
     if known is None:
         context.note("visit_state", "No booking is known for this visit; nothing was changed")
     elif known.status != state.status:
-        await context.save(Appointment(id=state.id, status=state.status))
+        await context.save(Appointment(id=state.id, status=state.status, status_at=state.said_at))
     return state
 
 

@@ -16,6 +16,7 @@ _MEMBERS: dict[str, frozenset[str]] = {
     "IN1": frozenset({"IN1", "IN2", "IN3"}),
     "RGS": frozenset({"RGS", "AIS", "AIG", "AIL", "AIP", "NTE"}),
     "OBR": frozenset({"OBR", "OBX", "NTE"}),
+    "MRG": frozenset({"MRG", "PV1"}),
 }
 """Segments that belong to the segment they follow (HL7 v2 abstract message syntax, chapters 3, 7 and 10)."""
 _OF_THE_MESSAGE = frozenset({"MSH", "SFT", "UAC", "EVN", "SCH", "TQ1", "FHS", "BHS", "BTS", "FTS"})
