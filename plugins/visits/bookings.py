@@ -6,7 +6,7 @@ tell it too, and a change of anything else (S14, S18 to S22) says nothing about 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from hub import Appointment, Context, MessageUnusable, RecordKey
 from hub.records import Resource
@@ -15,6 +15,8 @@ from plugins.visits.charts import current_chart, file_under, save_patient, usabl
 TIME = ("time_blocked", "time_opened")
 """What is said about time in a schedule, and not about a booking."""
 AHEAD = ("booked", "rescheduled", "changed")
+CLOCKS_DIFFER = timedelta(minutes=10)
+"""What a sender's clock may be ahead."""
 RESOURCES = ("services", "people", "places", "things")
 
 
@@ -25,9 +27,10 @@ async def save_appointment(update: Appointment, context: Context) -> Appointment
         return update
     if not update.id:
         raise MessageUnusable("the booking has neither a filler id (SCH-2) nor a placer id (SCH-1)", code="VIS-003")
+    update = _believed(update, context.now)
     known = await context.get(Appointment, update.id)
     late = known is not None and _is_older(update.said_at, known.said_at)
-    booking = _merged(known, _at_most(update, context.now), late=late)
+    booking = _merged(known, update, late=late)
     if booking.site is None:
         booking = booking.model_copy(update={"site": context.site.name})
     booking = await _with_chart(booking, update, context, late=late)
@@ -57,11 +60,10 @@ def _is_older(said: datetime | None, known: datetime | None) -> bool:
     return said is not None and known is not None and said.replace(fold=1).astimezone(UTC) < known.astimezone(UTC)
 
 
-def _at_most(update: Appointment, now: datetime) -> Appointment:
-    """A sender whose clock is ahead must not make all that follows look old."""
-    if update.said_at is None or update.said_at <= now:
-        return update
-    return update.model_copy(update={"said_at": now})
+def _believed(update: Appointment, now: datetime) -> Appointment:
+    """A sender whose clock is far ahead must not make all that follows look old: then it is not known when it was said."""
+    ahead = {name for name in ("said_at", "status_at") if (said := getattr(update, name)) and said > now + CLOCKS_DIFFER}
+    return update.model_copy(update=dict.fromkeys(ahead))
 
 
 # What is known and what is said.
