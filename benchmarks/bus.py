@@ -34,6 +34,7 @@ from connectors.simulators.bench.measure import (
     hub_process,
     measure_ceiling,
     measure_hub,
+    with_its_own,
     write_clinic,
 )
 from hub.message import derived_id
@@ -226,9 +227,9 @@ async def idle(full: bool) -> dict[str, Any]:
 
 
 def memory(pid: int) -> int:
-    """Resident megabytes of a process."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") // 1_000_000
+    """Megabytes of a hub and its writer: what is theirs alone, and their shares of what several processes have (PSS)."""
+    lines = [line for one in with_its_own(pid) for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) // 1000
 
 
 CASES: dict[str, Callable[[bool], Awaitable[dict[str, Any]]]] = {

@@ -21,9 +21,6 @@ LARGE_BODY = 256 * 1024
 """Bodies above this many bytes are kept in files, not in rows."""
 
 
-_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
-
-
 def _base32(number: int) -> str:
     """100 bits as 20 characters: short enough for MSH-10 (20 characters up to HL7 v2.6)."""
     return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(90, -1, -10)])
@@ -87,6 +84,14 @@ class Message:
         """The next message: headers are inherited, the id is given when it is committed."""
         merged = {**self.headers, **headers} if headers else self.headers
         return Message(payload, format, type, merged, id=self.id, parent=self.parent, generation=self.generation)
+
+    def named(self, type: str, headers: Mapping[str, str]) -> Message:
+        """The same message, with what was found out about it."""
+        return Message(self.payload, self.format, type, headers, self.id, self.parent, self.generation, self.duplicate_key)
+
+    def child(self, id: str, parent: str, generation: int) -> Message:
+        """The same content as a message of its own, made for another."""
+        return Message(self.payload, self.format, self.type, self.headers, id, parent, generation, self.duplicate_key)
 
     def __repr__(self) -> str:
         return f"<Message {self.id} {self.format} {self.type or '-'} generation {self.generation}>"

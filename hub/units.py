@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import time as clock
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time
 from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -72,28 +71,6 @@ Duration = Annotated[float, BeforeValidator(parse_duration), _written(_DURATION)
 Rate = Annotated[float, BeforeValidator(parse_rate), _written(_RATE)]
 Size = Annotated[int, BeforeValidator(parse_size), _written(_SIZE)]
 TimeOfDay = Annotated[time, BeforeValidator(parse_time_of_day), _written(_TIME_OF_DAY)]
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def now_micros() -> int:
-    """This moment, as the store keeps times."""
-    return clock.time_ns() // 1000
-
-
-def now() -> datetime:
-    """This moment, in UTC."""
-    return from_micros(now_micros())
-
-
-def to_micros(moment: datetime) -> int:
-    """Microseconds since 1970 in UTC: how the store keeps times."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def from_micros(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
 
 
 def iso(moment: datetime) -> str:

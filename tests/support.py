@@ -99,7 +99,7 @@ async def settled(hub: Hub, timeout: float = 10.0) -> None:
 
 
 class WallClock:
-    """Stands in for the clock on the wall that the hub reads (`hub.units.clock`): it may stand still, be set, and jump."""
+    """Stands in for the clock on the wall that the hub reads (`hub.moments.clock`): it may stand still, be set, and jump."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()

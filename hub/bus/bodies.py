@@ -13,11 +13,11 @@ from typing import Any
 from hub.bus.bodyfiles import BodyFiles
 from hub.errors import NotFound, StoreBroken
 from hub.message import LARGE_BODY, Message
+from hub.moments import from_micros, now_micros, to_micros
 from hub.security.seal import Seal
 from hub.step import Due
 from hub.store.reader import Reader
 from hub.store.rows import DueRow, NewMessage, Note
-from hub.units import from_micros, now_micros, to_micros
 
 _PLAIN, _HIDDEN = b"p", b"h"
 CACHE_BYTES = 32 * 1024 * 1024

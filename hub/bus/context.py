@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar, cast
 
@@ -182,7 +182,7 @@ class RunContext:
 
     def _queue(self, destination: str, message: Message, *, ask: bool) -> None:
         id = self._derived(f"{self.step}>{destination}")
-        sent = replace(message, id=id, parent=self._message_id, generation=self._generation)
+        sent = message.child(id, self._message_id, self._generation)
         self.changes.sent.append(Outgoing(destination, sent, ask))
 
     def plan(self, due: Due) -> None:

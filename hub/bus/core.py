@@ -21,13 +21,13 @@ from hub.bus.space import Space
 from hub.bus.spans import Spans, find_spans
 from hub.clinic import Clinic
 from hub.message import new_id
+from hub.moments import now, to_micros
 from hub.security.seal import Seal, read_key
 from hub.step import ChangeSet
-from hub.store.opening import AnyStore, open_any_store
+from hub.store.opening import AnyStore, Store, open_any_store
 from hub.store.outdated import Outdated
 from hub.store.reader import Reader
 from hub.store.rows import DueRow, Write
-from hub.units import now, to_micros
 
 
 @dataclass(slots=True)
@@ -101,12 +101,15 @@ class Core:
         await self.store.close()
 
 
-async def open_core(clinic: Clinic, *, key: bytes | None = None) -> Core:
-    """Opens the store of a clinic; raises ConfigError (no key), Refused (in use) or StoreError."""
+async def open_core(clinic: Clinic, *, key: bytes | None = None, apart: bool = False) -> Core:
+    """Opens the store of a clinic, with a writer in a process of its own when SQLite is to be written `apart`.
+
+    Raises ConfigError (no key), Refused (in use) or StoreError.
+    """
     settings = clinic.settings
     seal = Seal(key if key is not None else read_key(settings.key))
     store = await open_any_store(settings.store, settings.folder, seal, settings.files)
-    journal = Journal(store.writer)
+    journal = Journal(store.writer, lock=store.lock.descriptor if apart and isinstance(store, Store) else None)
     records = StoredRecords(store.reader, seal)
     numbers = StoredNumbers(journal, store.reader)
     bodies = Bodies(seal, store.reader, store.files, on_broken=journal.fail)

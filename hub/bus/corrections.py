@@ -20,8 +20,8 @@ from hub.bus.replay import REPLACED
 from hub.bus.target import Target
 from hub.errors import MessageUnusable, NotFound, Refused
 from hub.message import Message, new_id
+from hub.moments import now_micros
 from hub.store.rows import OPEN_STATES, Answered, AuditRow, Mark, NewMessage, NewWork, Rare, Replaced, Write
-from hub.units import now_micros
 
 if TYPE_CHECKING:
     from hub.bus.hub import Hub

@@ -16,12 +16,13 @@ import structlog
 from hub.bus.core import Core
 from hub.errors import Conflict
 from hub.message import Message, derived_id
+from hub.moments import from_micros, now, now_micros, to_micros
 from hub.scheduler import Scheduler
 from hub.settings.model import FlowSettings
 from hub.settings.schedule import Schedule
 from hub.step import Due
 from hub.store.rows import DueRow, NewMessage, NewWork, Write
-from hub.units import from_micros, iso, now, now_micros, to_micros
+from hub.units import iso
 
 log = structlog.get_logger(__name__)
 

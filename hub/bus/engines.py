@@ -1,6 +1,7 @@
-"""What drives the writer of a store: a thread on SQLite, a task of the event loop on PostgreSQL.
+"""What drives the writer of a store: a thread on SQLite, or a process (apart.py) where messages come by the thousand; a task of
+the event loop on PostgreSQL.
 
-Both take whatever waits as one group, and tell the event loop of a group only when it is on disk.
+All take whatever waits as one group, and tell the event loop of a group only when it is on disk.
 """
 
 from __future__ import annotations
@@ -8,20 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
-import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from hub.bus.signals import JournalSignals, Trouble
 from hub.errors import StoreBroken, StoreError
-from hub.store.postgres import PostgresWriter
+from hub.store.committing import Committer
 from hub.store.rows import Write
-from hub.store.sqlite import SqliteWriter, checkpoint, connect
+from hub.store.sqlite import SqliteWriter
+
+if TYPE_CHECKING:
+    from hub.store.postgres import PostgresWriter  # SQLite needs nothing of it
 
 log = structlog.get_logger(__name__)
 
@@ -29,11 +32,7 @@ LARGEST_GROUP = 512
 """Writes in one commit."""
 MOST_WAITING = 4 * LARGEST_GROUP
 """Writes that wait for a database that is away; what comes then is not taken."""
-LONGEST_LOG = 4000
-"""Pages of the write-ahead log (16 MB) from which on it is begun anew."""
-_CHECKPOINT_EVERY = 0.5
-"""Seconds."""
-_STOP_WITHIN = 10.0
+STOP_WITHIN = 10.0
 """Seconds a stop waits for what is being written."""
 
 Entry = tuple[Write, "asyncio.Future[Write]"]
@@ -63,16 +62,11 @@ class Engine(Protocol):
 
 
 class ThreadEngine:
-    """SQLite: a thread with the connection of its own; a second one folds the write-ahead log in, so that no commit waits
-    for that.
-
-    SQLite before 3.51.3 (3.50.7, 3.44.6) can ruin a database when a checkpoint begins on a log that is folded in already and a
-    commit begins the log anew meanwhile (sqlite.org/wal.html, "the WAL-reset bug").  Here none does: only the second thread
-    makes checkpoints, and only after a commit that began when its last one had ended.
-    """
+    """SQLite in the same process: a thread with the connection of its own."""
 
     def __init__(self, writer: SqliteWriter, committed: Committed, failed: Failed) -> None:
-        self.writer, self._committed, self._failed = writer, committed, failed
+        self.committer = Committer(writer, not_folded_in)
+        self._committed, self._failed = committed, failed
         self.signals = JournalSignals()
         self._gathered: list[Entry] = []
         """What came in this turn of the event loop: it goes to the thread at once, for every hand-over costs both a wait."""
@@ -81,25 +75,16 @@ class ThreadEngine:
         """What came to the thread and is for its next group."""
         self._put = self._taken = 0
         self._loop = asyncio.get_running_loop()
-        self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._write_forever, name="journal", daemon=True),
-            threading.Thread(target=self._checkpoint_forever, name="checkpoint", daemon=True),
-        ]
+        self._thread = threading.Thread(target=self._write_forever, name="journal", daemon=True)
         self._broken: StoreError | None = None
-        self._committing = threading.Lock()
-        """Held for each commit; and for a moment, now and then, so that there is none."""
-        self._unfolded = 0
-        """Commits that began after the last checkpoint had ended."""
 
     @property
     def waiting(self) -> int:
         return self._put - self._taken
 
     def start(self) -> None:
-        self.writer.connection.execute("PRAGMA wal_autocheckpoint=0")
-        for thread in self._threads:
-            thread.start()
+        self.committer.start()
+        self._thread.start()
 
     def put(self, entry: Entry) -> None:
         if not self._gathered:
@@ -118,10 +103,9 @@ class ThreadEngine:
     async def stop(self) -> None:
         self._hand_over()
         self._queue.put(None)
-        self._stopping.set()
-        for thread in self._threads:
-            if thread.is_alive():
-                await asyncio.to_thread(thread.join)
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self.committer.stop)
 
     # The writer's thread.
 
@@ -149,19 +133,18 @@ class ThreadEngine:
         return group, going_on
 
     def _commit(self, group: list[Entry]) -> None:
-        began, rows = time.monotonic(), self.writer.rows
+        writer = self.committer.writer
+        began, rows = time.monotonic(), writer.rows
         try:
-            with self._committing:
-                self.writer.apply([write for write, _ in group])
-                self._unfolded += 1
+            self.committer.commit([write for write, _ in group])
         except Exception as error:
             failure = _store_error(error)
             if isinstance(failure, StoreBroken):
                 self._broken = failure
-            _note_failure(self.signals, failure)
+            note_failure(self.signals, failure)
             self._tell(self._failed, group, failure)
             return
-        _note_commit(self.signals, len(group), self.writer.rows - rows, time.monotonic() - began)
+        note_commit(self.signals, len(group), writer.rows - rows, time.monotonic() - began)
         self._tell(self._committed, group)
 
     def _tell(self, function: Callable[..., None], *arguments: object) -> None:
@@ -176,30 +159,6 @@ class ThreadEngine:
         self._taken += len(rest)
         if rest:
             self._tell(self._failed, rest, self._broken)
-
-    # The thread of checkpoints.
-
-    def _checkpoint_forever(self) -> None:
-        connection = connect(self.writer.path)
-        while not self._stopping.wait(_CHECKPOINT_EVERY):
-            try:
-                self._fold_in(connection)
-            except Exception as error:  # the log grows until it goes again
-                log.warning("the write-ahead log could not be folded in", error=type(error).__name__)
-        connection.close()
-
-    def _fold_in(self, connection: sqlite3.Connection) -> None:
-        """Beside the commits; when the log has become long, the rest without one, so that the next begins it anew."""
-        if not self._unfolded:
-            return
-        pages = 0
-        try:
-            pages = checkpoint(connection)
-        finally:
-            with self._committing:
-                if pages > LONGEST_LOG:
-                    checkpoint(connection)
-                self._unfolded = 0
 
 
 class TaskEngine:
@@ -236,7 +195,7 @@ class TaskEngine:
             return
         if self.writer.away is not None:
             self.writer.closing = True
-        await asyncio.wait([self._task], timeout=_STOP_WITHIN)
+        await asyncio.wait([self._task], timeout=STOP_WITHIN)
         self.writer.closing = True
         self._task.cancel()
         await asyncio.wait([self._task])
@@ -269,15 +228,19 @@ class TaskEngine:
         except Exception as error:
             failure = _store_error(error)
             over = isinstance(failure, StoreBroken) or self.writer.closing
-            _note_failure(self.signals, failure)
+            note_failure(self.signals, failure)
             self._failed([*group, *self._waiting] if over else group, failure)
             return not over
-        _note_commit(self.signals, len(group), self.writer.rows - rows, time.monotonic() - began)
+        note_commit(self.signals, len(group), self.writer.rows - rows, time.monotonic() - began)
         self._committed(group)
         return True
 
 
-def _note_commit(signals: JournalSignals, writes: int, rows: int, took: float) -> None:
+def not_folded_in(error: str) -> None:
+    log.warning("the write-ahead log could not be folded in", error=error)
+
+
+def note_commit(signals: JournalSignals, writes: int, rows: int, took: float) -> None:
     signals.trouble = None
     signals.commits += 1
     signals.writes += writes
@@ -285,7 +248,7 @@ def _note_commit(signals: JournalSignals, writes: int, rows: int, took: float) -
     signals.took.add(took)
 
 
-def _note_failure(signals: JournalSignals, failure: StoreError) -> None:
+def note_failure(signals: JournalSignals, failure: StoreError) -> None:
     signals.failures += 1
     signals.trouble = Trouble.of(failure, signals.trouble)
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hub.bus.core import Core
+    from hub.store.committing import Committer
     from hub.store.rows import Write
 
 MUTANTS = {
@@ -69,6 +70,13 @@ def _stage_of(name: str) -> str:
 
 _left: dict[str, int] = {}
 """Passages that are left before the end, by stage; empty in a hub that is whole."""
+_together: list[int] = []
+"""Processes that end with this one, before it."""
+
+
+def ends_with(process: int) -> None:
+    """Called by a part of a hub in a process of its own: where it ends, the hub does."""
+    _together.append(process)
 
 
 def reached(stage: str) -> None:
@@ -76,9 +84,10 @@ def reached(stage: str) -> None:
     if _left and stage in _left:
         _left[stage] -= 1
         if _left[stage] <= 0:
-            if threading.current_thread() is not threading.main_thread():
+            if _together or threading.current_thread() is not threading.main_thread():
                 time.sleep(BEFORE_THE_KILL)
-            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+            for process in (*_together, os.getpid()):
+                os.kill(process, getattr(signal, "SIGKILL", signal.SIGTERM))
             time.sleep(60)
 
 
@@ -86,22 +95,34 @@ def reached(stage: str) -> None:
 
 
 def break_on_purpose(core: Core, points: frozenset[str]) -> None:
-    """Puts the mutants of store and journal in place, and arms the kills."""
-    _left.clear()
-    for name in points:
-        if stage := _stage_of(name):
-            _left[stage] = int(name.partition(":")[2] or 1)
-    writer: Any = core.store.writer
+    """Puts the mutants of the bus in place, and arms the kills."""
+    _arm(points)
+    committer = getattr(core.journal.engine, "committer", None)
+    if committer is not None:  # a writer in a process of its own is broken there
+        break_writer(committer, points)
+    if "unbounded_queue" in points:
+        core.admission.most_bytes = core.admission.most_messages = sys.maxsize
+    if "marks_not_awaited" in points:
+        core.journal.commit = _not_waiting(core.journal)  # type: ignore[method-assign]
+
+
+def break_writer(committer: Committer, points: frozenset[str]) -> None:
+    """The same for the writer of SQLite, in whatever process it is."""
+    _arm(points)
+    writer: Any = committer.writer
     if "synchronous_off" in points:
         writer.connection.execute("PRAGMA synchronous=OFF")
     if _left.keys() & {"in_commit", "committed"}:
         writer.connection = _Watched(writer.connection)
     if points & {"dedupe_off", "writer_swallows_errors"}:
-        core.journal.engine.writer = _BrokenWriter(writer, points)  # type: ignore[attr-defined]
-    if "unbounded_queue" in points:
-        core.admission.most_bytes = core.admission.most_messages = sys.maxsize
-    if "marks_not_awaited" in points:
-        core.journal.commit = _not_waiting(core.journal)  # type: ignore[method-assign]
+        committer.applies = _BrokenWriter(writer, points)
+
+
+def _arm(points: frozenset[str]) -> None:
+    _left.clear()
+    for name in points:
+        if stage := _stage_of(name):
+            _left[stage] = int(name.partition(":")[2] or 1)
 
 
 class _Watched:

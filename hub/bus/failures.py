@@ -15,10 +15,10 @@ from hub.bus.lanes import Item
 from hub.bus.spans import failed as span_failed
 from hub.errors import HubError, MessageUnusable
 from hub.message import Message, derived_id
+from hub.moments import now_micros
 from hub.records import Failure
 from hub.store.reader import state_of
 from hub.store.rows import OPEN_STATES, NewMessage, NewWork
-from hub.units import now_micros
 
 log = structlog.get_logger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -14,16 +14,17 @@ from hub.bus.core import Core
 from hub.bus.failpoints import reached
 from hub.bus.failures import Follower, problem_of
 from hub.bus.lanes import Item
+from hub.bus.patience import Patience
 from hub.bus.retry import wait_before
 from hub.bus.signals import Trouble
 from hub.bus.target import Target, being_cancelled
 from hub.connector import Retry, SourceConfig
 from hub.errors import Conflict, ConnectionDown, HubError, MessageUnusable, StoreError, Unkept
 from hub.message import Message
+from hub.moments import now, now_micros, to_micros
 from hub.settings.model import FlowSettings
 from hub.step import AnyStep, Outgoing, StepResult
 from hub.store.rows import Attempt, Mark, NewMessage, NewWork, Write
-from hub.units import now, now_micros, to_micros
 
 log = structlog.get_logger(__name__)
 
@@ -107,6 +108,7 @@ class FlowTarget(Target):
         name = f"flow:{flow.name}"
         super().__init__(name, core.journal, core.reader, PARALLEL, signals=core.signals.target(name), spans=core.spans)
         self._core, self._follower = core, follower
+        self._patience = Patience(STEP_TIMEOUT)
         self.use(flow)
 
     def use(self, flow: Flow) -> None:
@@ -140,8 +142,7 @@ class FlowTarget(Target):
                 spans=self.spans,
             )
             try:
-                async with asyncio.timeout(STEP_TIMEOUT):
-                    await flow.run(message, start, context)
+                await self._in_time(item, flow.run(message, start, context))
                 reached("flow_ran")
                 await self.journal.commit(await self._write(item, context))
                 reached("flow_kept")
@@ -160,6 +161,22 @@ class FlowTarget(Target):
             return
         crowded = MessageUnusable("other messages changed the same records again and again", code="MSG-004")
         await self._quarantine(item, "", crowded, message)
+
+    async def _in_time(self, item: Item, run: Coroutine[None, None, None]) -> None:
+        """Raises TimeoutError when a run takes too long."""
+        task = item.task
+        assert task is not None  # noqa: S101 - it runs
+        self._patience.begin(task)
+        try:
+            await run
+        except asyncio.CancelledError:
+            if self._patience.end(task):
+                raise TimeoutError from None
+            raise
+        except BaseException:
+            self._patience.end(task)
+            raise
+        self._patience.end(task)
 
     # What a run wants, as one write.
 

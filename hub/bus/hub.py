@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -23,7 +23,6 @@ from hub.bus.keeping import LOOK_EVERY as KEEPING_CHECK
 from hub.bus.lanes import Item
 from hub.bus.orders import CALL, Orders
 from hub.bus.outgoing import OutgoingTarget
-from hub.bus.sharing import Sharing
 from hub.bus.space import LOOK_EVERY
 from hub.bus.standstill import Standstill
 from hub.bus.status import describe_status
@@ -31,10 +30,13 @@ from hub.bus.target import Target
 from hub.clinic import Clinic
 from hub.connector import AnyConnector, AnySource, Destination, Source
 from hub.errors import HubError, StoreError
+from hub.moments import from_micros, now_micros
 from hub.settings import Settings
-from hub.store.postgres import PostgresWriter
 from hub.store.rows import Mark, NewWork, Write
-from hub.units import from_micros, now_micros
+from hub.store.sqlite import SqliteWriter
+
+if TYPE_CHECKING:
+    from hub.bus.sharing import Sharing
 
 log = structlog.get_logger(__name__)
 
@@ -53,9 +55,10 @@ class Hub:
     `stop` closes the sources first, lets what is under way end, and closes the store last.
     """
 
-    def __init__(self, clinic: Clinic, *, key: bytes | None = None) -> None:
+    def __init__(self, clinic: Clinic, *, key: bytes | None = None, apart: bool = False) -> None:
+        """`apart`: SQLite is written by a process of its own, which takes a tenth of a second to start and pays under load."""
         self.clinic = clinic
-        self._key = key
+        self._key, self._apart = key, apart
         self.core: Core
         self.flows: dict[str, Flow] = {}
         self.targets: dict[str, Target] = {}
@@ -83,6 +86,8 @@ class Hub:
         self.watching: asyncio.Task[None] | None = None
         self.sharing: Sharing | None = None
         """Other hubs on the same database."""
+        self.on_settled: Callable[[], None] = lambda: None
+        """Called when a reload is over: what there is now stays for long."""
 
     @property
     def leads(self) -> bool:
@@ -102,7 +107,7 @@ class Hub:
         if points:
             log.warning("this hub is broken on purpose", failpoints=sorted(points))
         self.failed = asyncio.get_running_loop().create_future()
-        self.core = await open_core(self.clinic, key=self._key)
+        self.core = await open_core(self.clinic, key=self._key, apart=self._apart)
         if points:
             failpoints.break_on_purpose(self.core, points)
         try:
@@ -121,7 +126,9 @@ class Hub:
         self._build_targets()
         await self.hold_the_homeless()
         await routes.restore(self)
-        if isinstance(core.store.writer, PostgresWriter):
+        if not isinstance(core.store.writer, SqliteWriter):
+            from hub.bus.sharing import Sharing  # SQLite needs nothing of it
+
             fenced = "lease_not_fenced" not in points
             self.sharing = Sharing(self, core.store.writer, self.clinic.settings.lease, fenced=fenced)
             for target in self.targets.values():

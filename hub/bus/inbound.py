@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hub.bus.core import Core
@@ -14,9 +14,9 @@ from hub.bus.sequence import Sequences
 from hub.connector import SourceConfig
 from hub.format import Keys
 from hub.message import LARGE_BODY, Message
+from hub.moments import now_micros
 from hub.settings.model import ConnectionSettings
 from hub.store.rows import NewMessage, NewWork, Write
-from hub.units import now_micros
 
 TURN = 100
 """Messages of one delivery that are made ready before others have their turn."""
@@ -165,7 +165,7 @@ class Inbound:
     def _identify(self, message: Message) -> tuple[Message, Keys]:
         headers = {**self._headers, **message.headers} if self._headers else message.headers
         keys = self._core.filing.keys(message, headers)
-        return replace(message, headers=headers, type=message.type or keys.type), keys
+        return message.named(message.type or keys.type, headers), keys
 
     async def _row(self, message: Message) -> NewMessage:
         if len(message.body) > LARGE_BODY:

@@ -17,8 +17,9 @@ from hub.bus.core import Core
 from hub.bus.replay import AT_ONCE, MOST_OPEN, Replay, ReplayParams
 from hub.errors import HubError, NotFound, Refused, StoreFull
 from hub.message import new_id
+from hub.moments import from_micros, now_micros
 from hub.store.rows import AuditRow, JobRow, Rare, Write
-from hub.units import from_micros, iso, now_micros
+from hub.units import iso
 
 if TYPE_CHECKING:
     from hub.bus.hub import Hub

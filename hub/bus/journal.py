@@ -1,21 +1,25 @@
 """The one writer: whatever waits when a commit ends goes into the next one, and only then the answers.
 
 No timer collects writes; the commit in progress is the window.  What drives the writer depends on the store (engines.py): a
-thread on SQLite, a task on PostgreSQL.
+thread or a process on SQLite, a task on PostgreSQL.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 
+from hub.bus.apart import ProcessEngine
 from hub.bus.engines import Engine, Entry, TaskEngine, ThreadEngine
 from hub.errors import StoreBroken, StoreError, StoreFull
-from hub.store.postgres import PostgresWriter
 from hub.store.rows import Write
 from hub.store.sqlite import SqliteWriter
+
+if TYPE_CHECKING:
+    from hub.store.postgres import PostgresWriter  # SQLite needs nothing of it
 
 log = structlog.get_logger(__name__)
 
@@ -23,17 +27,20 @@ log = structlog.get_logger(__name__)
 class Journal:
     """Takes writes from the event loop and answers when they are on disk."""
 
-    def __init__(self, writer: SqliteWriter | PostgresWriter) -> None:
+    def __init__(self, writer: SqliteWriter | PostgresWriter, *, lock: int | None = None) -> None:
+        """With `lock`, the descriptor of the store's lock, SQLite is written by a process of its own."""
         self.on_commit: Callable[[Write], None] = lambda _: None
         """Called for each write once it is on disk, in the order of the journal."""
         self.on_broken: Callable[[StoreError], None] = lambda _: None
         """Called once when the store cannot be written any more."""
         self._loop = asyncio.get_running_loop()
         self.engine: Engine
-        if isinstance(writer, SqliteWriter):
+        if not isinstance(writer, SqliteWriter):
+            self.engine = TaskEngine(writer, self._committed, self._failed)
+        elif lock is None:
             self.engine = ThreadEngine(writer, self._committed, self._failed)
         else:
-            self.engine = TaskEngine(writer, self._committed, self._failed)
+            self.engine = ProcessEngine(writer, self._committed, self._failed, lock=lock)
         self.broken: StoreError | None = None
         self._stopped = False
         self.signals = self.engine.signals

@@ -10,6 +10,7 @@ whether there is `more` behind what it holds.  Nothing here waits or reads: the 
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -52,6 +53,8 @@ class Item:
     """When the message that caused it was received, in microseconds since 1970."""
     span: Any = None
     """The span it belongs to; None without an SDK."""
+    task: asyncio.Task[None] | None = None
+    """What does it, while it runs."""
     sent: bool = False
     """It was given to the partner before, and nobody knows whether it arrived."""
 

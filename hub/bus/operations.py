@@ -26,10 +26,11 @@ from hub.bus.tail import NextParams, TailParams, Tails
 from hub.bus.timeline import MASK, Timeline, TraceParams
 from hub.errors import Conflict, NotFound, Refused, Unreachable
 from hub.message import Message
+from hub.moments import from_micros, now_micros, to_micros
 from hub.step import Operation
 from hub.store.reader import MessageFilter, state_of
 from hub.store.rows import STATES, AuditRow, Write
-from hub.units import from_micros, iso, now_micros, to_micros
+from hub.units import iso
 
 APPOINTMENT = ("appointment", "placer")
 """Kinds of keys an appointment is looked up under: the EHR's own id, and that of who placed it."""

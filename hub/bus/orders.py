@@ -18,8 +18,8 @@ from hub.bus import routes
 from hub.bus.reload import reload
 from hub.bus.target import Target
 from hub.errors import Conflict, HubError
+from hub.moments import now_micros, to_micros
 from hub.store.rows import AuditRow, Write
-from hub.units import now_micros, to_micros
 
 if TYPE_CHECKING:
     from hub.bus.hub import Hub

@@ -24,8 +24,8 @@ from hub.bus.target import Target, being_cancelled
 from hub.connector import AnyDestination, DestinationConfig
 from hub.errors import ConnectionDown, DoubtfulSend, HubError, MessageRejected, MessageUnusable, StoreError, Unkept
 from hub.message import Message, derived_id
+from hub.moments import now_micros
 from hub.store.rows import Answered, Attempt, Mark, NewMessage, NewWork, Write
-from hub.units import now_micros
 
 log = structlog.get_logger(__name__)
 

@@ -103,6 +103,7 @@ async def reload(hub: Hub, audit: AuditRow, file: Path | None = None) -> dict[st
             await hub.core.journal.commit(Write(audit=[replace(audit, detail=f"left as it was: {error.code}")]))
             raise
         await change.finish()
+    hub.on_settled()
     logs.configure(clinic.settings.log.level, clinic.settings.log.format)
     log.info("the clinic file was read again", changes=str(change.difference))
     return change.difference.told()

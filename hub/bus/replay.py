@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from hub.bus.core import Core
 from hub.errors import Refused
+from hub.moments import now_micros
 from hub.store.rows import Mark, NewWork, Write
-from hub.units import now_micros
 
 if TYPE_CHECKING:
     from hub.bus.hub import Hub

@@ -22,11 +22,12 @@ from hub.bus.bodyfiles import BodyFiles
 from hub.bus.journal import Journal
 from hub.connector import SourceConfig
 from hub.errors import StoreFull
+from hub.moments import from_micros, to_micros
 from hub.settings import Settings
 from hub.store.outdated import BODIES_DONE, Outdated
 from hub.store.reader import Reader
 from hub.store.rows import AuditRow, Removal, Write
-from hub.units import from_micros, iso, to_micros
+from hub.units import iso
 
 log = structlog.get_logger(__name__)
 

@@ -19,9 +19,9 @@ from hub.bus.core import Core
 from hub.bus.target import Target
 from hub.connector import Destination, Source
 from hub.errors import HubError, NotFound, Refused
+from hub.moments import now_micros
 from hub.settings import Settings
 from hub.store.rows import AuditRow, Rare, RouteRow, Write
-from hub.units import now_micros
 
 if TYPE_CHECKING:
     from hub.bus.hub import Hub

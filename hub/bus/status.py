@@ -14,8 +14,9 @@ from hub.bus.target import Target
 from hub.bus.telling import open_alerts, status_line
 from hub.codes import CODES
 from hub.connector import Poller
+from hub.moments import from_micros
 from hub.store.reader import Reader
-from hub.units import from_micros, iso
+from hub.units import iso
 
 if TYPE_CHECKING:
     from hub.bus.hub import Hub

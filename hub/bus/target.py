@@ -16,11 +16,11 @@ from hub.bus.lanes import Item, Lanes, Need
 from hub.bus.signals import TargetSignals, Trouble
 from hub.bus.spans import Spans
 from hub.errors import HubError, NotFound, StoreBroken, StoreError, StoreFull
+from hub.moments import now_micros
 from hub.security.seal import SealBroken
 from hub.store.batch import partition_of
 from hub.store.reader import Reader
 from hub.store.rows import Mark, OpenWork, Write
-from hub.units import now_micros
 
 log = structlog.get_logger(__name__)
 
@@ -139,7 +139,7 @@ class Target(ABC):
                 self.on_drained(self)
 
     def _begin(self, item: Item) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(item))
+        task = item.task = asyncio.get_running_loop().create_task(self._run(item))
         self.running.add(task)
         task.add_done_callback(self._ran)
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from hub.bus.core import Core
 from hub.bus.filing import SECRET_KINDS
 from hub.errors import NotFound
-from hub.units import from_micros, iso
+from hub.moments import from_micros
+from hub.units import iso
 
 MASK = "****"
 """Stands for what a look without `--phi` does not show."""

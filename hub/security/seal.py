@@ -19,6 +19,7 @@ import itertools
 import os
 import stat
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -29,6 +30,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hub.errors import ConfigError, HubError, Problem
 
 VERSION = 1
+_KNOWN_IDS = 1024
+"""Ids whose digest is remembered: what comes of a message is filed under the same ones a moment later."""
 _MARK = "clinic-hub-key-1"
 
 
@@ -85,6 +88,8 @@ class Seal:
         self._day = 0
         self._current = 0
         self._macs: dict[str, tuple[hashlib._Hash, hashlib._Hash]] = {}
+        self.mac = lru_cache(maxsize=_KNOWN_IDS)(self._mac)
+        """A keyed digest of an id, 22 characters; the same id of another kind gives another one."""
         self._nonce = os.urandom(8)
         self._sealed = itertools.count()
 
@@ -152,8 +157,7 @@ class Seal:
 
     # Ids.
 
-    def mac(self, kind: str, value: str) -> str:
-        """A keyed digest of an id, 22 characters; the same id of another kind gives another one."""
+    def _mac(self, kind: str, value: str) -> str:
         begun = self._macs.get(kind)
         if begun is None:
             begun = self._macs[kind] = _begin_hmac(hmac.digest(self._index, kind.encode(), "sha256"))

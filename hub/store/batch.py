@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from hub.moments import now_micros
 from hub.store.rows import NewMessage, NewWork, Write
-from hub.units import now_micros
 
 PARTITIONS = 32
 """Shares of the ordering keys that hubs on one database can have; fixed for the life of a store."""

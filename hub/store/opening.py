@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from hub.errors import Refused, StoreError
 from hub.paths import is_postgres, store_file
-from hub.store.postgres import PostgresWriter
 from hub.store.reader import Reader, SqliteReader
 from hub.store.schema import HEAD
 from hub.store.sqlite import SqliteWriter, connect
+
+if TYPE_CHECKING:
+    from hub.store.postgres import PostgresWriter
 
 try:
     import fcntl
@@ -25,6 +28,8 @@ except ImportError:  # Windows has no flock, but locks of its own
 
 _BEHIND_ALL = 1 << 20
 """A byte of the lock file that nobody reads."""
+_LAST_WRITES = 10.0
+"""Seconds the writer of a hub that was killed may take to bring to disk what it had been given."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -48,19 +53,31 @@ class StoreLock:
         self.path = path
         self._handle: Any = None
 
+    @property
+    def descriptor(self) -> int:
+        """For a process that writes for the hub: it has the lock too, until it ends."""
+        return int(self._handle.fileno())
+
     def take(self) -> None:
-        """Raises Refused when another process has it."""
+        """Raises Refused when another hub has it; the writer of a hub that was killed is waited for."""
         self._handle = self.path.open("a+")
-        try:
-            _lock(self._handle)
-        except OSError:
-            self._handle.close()
-            self._handle = None
-            raise Refused(f"another hub is using the store {self.path.with_suffix('')}", code="STO-007") from None
+        until = time.monotonic() + _LAST_WRITES
+        while not _locked(self._handle):
+            if _is_there(self._holder()) or time.monotonic() > until:
+                self._handle.close()
+                self._handle = None
+                raise Refused(f"another hub is using the store {self.path.with_suffix('')}", code="STO-007")
+            time.sleep(0.01)
         self._handle.seek(0)
         self._handle.truncate()
         self._handle.write(f"{os.getpid()}\n")
         self._handle.flush()
+
+    def _holder(self) -> int:
+        """Process id of the hub that took it last; 0 when there was none."""
+        self._handle.seek(0)
+        text = self._handle.read().strip()
+        return int(text) if text.isdecimal() else 0
 
     def release(self) -> None:
         if self._handle is not None:
@@ -68,8 +85,16 @@ class StoreLock:
             self._handle = None
 
 
+def _locked(handle: Any) -> bool:
+    """False when another process has it."""
+    try:
+        _lock(handle)
+    except OSError:
+        return False
+    return True
+
+
 def _lock(handle: Any) -> None:
-    """Raises OSError when another process has it."""
     if fcntl is not None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return
@@ -79,6 +104,19 @@ def _lock(handle: Any) -> None:
         return
     handle.seek(_BEHIND_ALL)  # Windows keeps others from reading what is locked: not what is written into it
     msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+
+
+def _is_there(process: int) -> bool:
+    """Whether a process runs; True where that cannot be asked without ending it."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return process != 0
 
 
 class AnyStore(Protocol):

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from hub.errors import Conflict, StoreBroken, StoreError, StoreFull, Unkept
+from hub.moments import now_micros
 from hub.store.rare import statements
 from hub.store.removal import remove
 from hub.store.rows import AuditRow, DueRow, Mark, NewMessage, NewWork, RecordRow, Write
-from hub.units import now_micros
 
 OLDEST_SQLITE = (3, 35, 0)
 _CHECKPOINT_PAGES = 4000

@@ -78,7 +78,8 @@ class Hub:
                 break
             time.sleep(0.002)
         self._listen()
-        raise AssertionError(f"the hub did not get ready: {self.said}")
+        fate = f"ended with {self.code}" if self.code is not None else f"still not after {timeout:g} s"
+        raise AssertionError(f"the hub did not get ready ({fate}): {self.said}")
 
     def _listen(self) -> None:
         while words := os.read(self._words, 65536):

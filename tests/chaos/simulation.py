@@ -24,7 +24,7 @@ from typing import Any
 
 import structlog
 
-from hub import units
+from hub import moments
 from hub.bus import failures, flow as flow_module, outgoing, target as target_module
 from hub.bus.failures import Follower
 from hub.bus.flow import FlowTarget
@@ -92,7 +92,7 @@ class Clock:
 @contextlib.contextmanager
 def virtual_time() -> Iterator[tuple[VirtualLoop, Clock]]:
     """A loop, and the modules of the bus on its time."""
-    places = [(module, "time") for module in (target_module, outgoing, flow_module, failures)] + [(units, "clock")]
+    places = [(module, "time") for module in (target_module, outgoing, flow_module, failures)] + [(moments, "clock")]
     real = [getattr(module, name) for module, name in places]
     loop = VirtualLoop()
     clock = Clock(loop)

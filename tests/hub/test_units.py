@@ -7,18 +7,17 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from pydantic import BaseModel, ValidationError
 
+from hub.moments import from_micros, to_micros
 from hub.units import (
     Duration,
     Size,
     TimeOfDay,
     age_in_words,
-    from_micros,
     iso,
     parse_duration,
     parse_rate,
     parse_size,
     parse_time_of_day,
-    to_micros,
 )
 
 

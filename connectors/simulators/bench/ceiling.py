@@ -24,10 +24,10 @@ from typing import Any, Protocol
 
 from connectors.simulators.bench.load import Frames
 from hub.message import derived_id, new_id
+from hub.moments import now_micros
 from hub.security.seal import Seal
 from hub.store.opening import Store, open_any_store
 from hub.store.postgres import connect
-from hub.units import now_micros
 
 LARGEST_GROUP = 512
 _MESSAGE = """

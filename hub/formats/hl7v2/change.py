@@ -26,8 +26,8 @@ _BEHIND: dict[str, tuple[str, ...]] = {
 
 def changed(message: Message, values: Mapping[str, Any]) -> Message:
     """The message with these values at these paths.  Raises MessageUnusable when there is no place for one."""
-    charset = message.headers.get("charset")
-    as_it_came, hl7 = opened(message.body, charset), Hl7(message.body, charset)
+    as_it_came = opened(message.body, message.headers.get("charset"))
+    hl7 = as_it_came.own()
     for path, value in values.items():
         _set(hl7, path, value, as_it_came)
     headers = {}

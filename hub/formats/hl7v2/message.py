@@ -86,6 +86,17 @@ class Hl7:
         self.shared = False
         """True when others read it too, so that nobody may write to it."""
 
+    def own(self) -> Hl7:
+        """A copy that may be written to."""
+        copy = object.__new__(Hl7)
+        copy.raw, copy._lead, copy._tail, copy._end = self.raw, self._lead, self._tail, self._end
+        copy.separators, copy.encoding, copy.shared = self.separators, self.encoding, False
+        copy._texts, copy.ids, copy.findings = list(self._texts), list(self.ids), list(self.findings)
+        copy._ends = None if self._ends is None else list(self._ends)
+        copy._raws = None if self._raws is None else list(self._raws)
+        copy._fields = list(self._fields)  # a field that is set gets a list of its own
+        return copy
+
     def __repr__(self) -> str:
         return f"<Hl7 {self.type or '-'} of {len(self.ids)} segments>"
 

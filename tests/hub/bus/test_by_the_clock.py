@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hub import units
+from hub import moments
 from hub.bus.duework import Turn, turn_of
 from hub.message import Message
 from hub.settings.schedule import EverySettings, Schedule
@@ -30,7 +30,7 @@ DAY = timedelta(days=1)
 def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     """The hub's clock."""
     clock = WallClock()
-    monkeypatch.setattr(units, "clock", clock)
+    monkeypatch.setattr(moments, "clock", clock)
     return clock
 
 

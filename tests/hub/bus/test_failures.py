@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from connectors.simulators.ehr import EhrServer
+from hub.bus import flow
 from hub.bus.retry import Breaker, wait_before
 from hub.connector import Retry
 from hub.errors import ConnectionDown, MessageRejected
 from hub.message import Message
+from hub.step import Context
 from tests.hub.bus.probe import World, adt, control_ids, deliver, in_turn, one, rows, states
 from tests.support import ask, clinic_folder, free_port, running_hub, settled, until
 
@@ -359,6 +361,24 @@ async def test_whatever_a_destination_raises_stops_no_lane(
         await until(lambda: states(store, "to:pms")[1:] == ["delivered", "delivered"], timeout=3)
         await settled(hub)
     assert states(store, "to:pms") == ["quarantined", "delivered", "delivered"]
+
+
+async def test_a_step_that_never_ends_stops_no_lane(
+    world: World, tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "STEP_TIMEOUT", 0.3)
+
+    @world.step
+    async def slow(message: Message, context: Context) -> Message:
+        if b"M1" in message.body:
+            await asyncio.sleep(60)
+        return message
+
+    steps = "connections:\n  inbox: {kind: probe_in}\nflows:\n  work: {from: inbox, steps: [{probe: slow}]}\n"
+    async with running_hub(clinic_folder(tmp_path, steps)) as hub:
+        await in_turn(hub, [adt("M1", "1"), adt("M2", "1"), adt("M3", "3")])
+        await until(lambda: states(store, "flow:work") == ["quarantined", "delivered", "delivered"], timeout=5)
+    assert "the steps took longer than they may" in one(store, "SELECT reason FROM work WHERE state = 'quarantined'")
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from hub.bus import engines
 from hub.bus.engines import ThreadEngine
 from hub.bus.journal import Journal
 from hub.security.seal import Seal, new_key
+from hub.store import committing
+from hub.store.committing import Committer
 from hub.store.opening import Store, open_store
 from hub.store.rows import AuditRow, Write
 from tests.support import until
@@ -27,35 +28,35 @@ async def committed(journal: Journal, count: int, size: int = 1000) -> None:
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_CHECKPOINT_EVERY", 0.002)
+    monkeypatch.setattr(committing, "CHECKPOINT_EVERY", 0.002)
 
 
-def opened(folder: Path) -> tuple[Store, Journal, ThreadEngine]:
+def opened(folder: Path) -> tuple[Store, Journal, Committer]:
     store = open_store("sqlite:///hub.db", folder, Seal(new_key()))
     journal = Journal(store.writer)
     assert isinstance(journal.engine, ThreadEngine)
     journal.start()
-    return store, journal, journal.engine
+    return store, journal, journal.engine.committer
 
 
 async def test_no_checkpoint_begins_on_a_log_that_is_folded_in_already_while_commits_go_on(
     often: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fault needs that; see ThreadEngine."""
-    fold_in = engines.checkpoint
+    """The fault needs that; see committing.py."""
+    fold_in = committing.checkpoint
     beside: list[int] = []
     total = 0
 
     def watched(connection: sqlite3.Connection) -> int:
         nonlocal total
-        if not engine._committing.locked():
+        if not committer._committing.locked():
             beside.append(total - at_end[-1])
         return fold_in(connection)
 
     at_end = [0]
     """Commits there were whenever a checkpoint had ended."""
-    monkeypatch.setattr(engines, "checkpoint", watched)
-    store, journal, engine = opened(tmp_path)
+    monkeypatch.setattr(committing, "checkpoint", watched)
+    store, journal, committer = opened(tmp_path)
     apply: Callable[..., None] = store.writer.apply
 
     def counted(writes: list[Write]) -> None:
@@ -64,15 +65,15 @@ async def test_no_checkpoint_begins_on_a_log_that_is_folded_in_already_while_com
         total += 1
 
     monkeypatch.setattr(store.writer, "apply", counted)
-    original = engine._fold_in
+    original = committer._fold_in
 
     def and_then(connection: sqlite3.Connection) -> None:
-        had = engine._unfolded
+        had = committer._unfolded
         original(connection)
         if had:
             at_end.append(total)
 
-    monkeypatch.setattr(engine, "_fold_in", and_then)
+    monkeypatch.setattr(committer, "_fold_in", and_then)
     for _ in range(30):
         await committed(journal, 10)
         await asyncio.sleep(0.005)  # idle for a few looks of the other thread
@@ -85,7 +86,7 @@ async def test_no_checkpoint_begins_on_a_log_that_is_folded_in_already_while_com
 async def test_the_log_stays_short_under_load_and_is_begun_anew(
     often: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "LONGEST_LOG", 100)
+    monkeypatch.setattr(committing, "LONGEST_LOG", 100)
     store, journal, _ = opened(tmp_path)
     log = store.path.with_name("hub.db-wal")
     await committed(journal, 600, size=8000)
@@ -103,7 +104,7 @@ async def test_the_writer_makes_no_checkpoints_of_its_own(tmp_path: Path) -> Non
 
 
 async def test_a_checkpoint_that_fails_is_made_again(often: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fold_in, failed, made = engines.checkpoint, [], []
+    fold_in, failed, made = committing.checkpoint, [], []
 
     def failing(connection: sqlite3.Connection) -> int:
         if not failed:
@@ -112,7 +113,7 @@ async def test_a_checkpoint_that_fails_is_made_again(often: None, tmp_path: Path
         made.append(True)
         return fold_in(connection)
 
-    monkeypatch.setattr(engines, "checkpoint", failing)
+    monkeypatch.setattr(committing, "checkpoint", failing)
     store, journal, _ = opened(tmp_path)
     await committed(journal, 3)
     await until(lambda: failed)

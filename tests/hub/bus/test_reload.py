@@ -49,6 +49,8 @@ async def test_what_did_not_change_keeps_its_link_and_what_did_counts_at_once(fi
     async with running_hub(file) as hub:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(hub, "ehr"))
         instance = hub.targets["to:lab"]
+        settled_again: list[bool] = []
+        hub.on_settled = lambda: settled_again.append(True)
         change(file, "work: {from: inbox, steps: [{send: pms}]}", "work: {from: inbox, steps: [{send: pms}, {probe: more}]}")
         change(file, "pms: {kind: probe_out}", "pms: {kind: probe_out, parallel: '2'}\n  third: {kind: probe_out}")
         change(file, "  copy:", "  again: {from: inbox, steps: [{send: third}]}\n  copy:")
@@ -62,6 +64,7 @@ async def test_what_did_not_change_keeps_its_link_and_what_did_counts_at_once(fi
             "flows_gone": [],
         }
         assert hub.targets["to:lab"] is instance
+        assert settled_again == [True]
         writer.write(framed(adt("E1")))
         assert b"MSA|AA|E1" in await asyncio.wait_for(reader.readuntil(b"\x1c\r"), 5), "over the link it had"
         writer.close()

@@ -7,6 +7,7 @@ from hypothesis import given, strategies as st
 
 from hub.errors import MessageUnusable
 from hub.formats.hl7v2.change import changed
+from hub.formats.hl7v2.message import opened
 from hub.mapping import run_mapping
 from hub.mapping.cases import run_cases
 from hub.message import Message
@@ -178,6 +179,20 @@ def test_a_change_of_any_message_changes_that_value_only(wire: Wire, value: str,
     wire.put((0, number - 1, 0, 0, 0), value)
     assert changed(Message(raw, "hl7v2"), {f"{name}-{number}.1.1": value}).body == wire.encoded()
     assert changed(Message(raw, "hl7v2"), {}).body == raw
+
+
+@PROPERTY
+@given(wire=wires(), value=plain.filter(bool))
+def test_who_reads_the_same_message_sees_no_change_of_a_copy(wire: Wire, value: str) -> None:
+    raw = wire.encoded()
+    shared = opened(raw)
+    fields = [[segment.text, *segment.fields] for segment in shared.segments]
+    own = shared.own()
+    own.set("MSH-5", value)
+    own.add("ZZZ|1")
+    assert bytes(shared) == raw
+    assert [[segment.text, *segment.fields] for segment in shared.segments] == fields
+    assert bytes(own) == bytes(own.own())
 
 
 def test_cases_beside_such_a_mapping_are_exact(tmp_path: Path) -> None:
