@@ -26,7 +26,7 @@ from typing import Any
 from connectors.simulators.bench.measure import cpu_seconds, free_port, hub_process
 from connectors.simulators.clearinghouse import Clearinghouse
 from connectors.simulators.ehr import EhrClient
-from connectors.simulators.night import PAYERS, Night
+from connectors.simulators.night import Night
 from hub.cli.operate import operate
 from hub.security.seal import new_key, write_key
 
@@ -61,7 +61,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 def figures(
     options: argparse.Namespace, night: Night, house: Clearinghouse, lines: dict[str, str], took: float, busy: float
 ) -> dict[str, Any]:
-    ideal = night.ideal(delay=options.delay, parallel=options.parallel, timeout=options.timeout)
+    ideal = night.ideal(delay=options.delay, parallel=options.at_once or options.parallel, timeout=options.timeout)
     return {
         "what": f"a night of {night.visits} visits",
         "seconds": round(took, 2),
@@ -81,11 +81,11 @@ def write_folder(folder: Path, night: Night, port: int, house: str, options: arg
     text = night.clinic(
         port=port,
         house=house,
-        parallel=options.parallel,
+        parallel=2 * options.at_once or options.parallel,
         timeout=f"{round(options.timeout * 1000)}ms",
         again=f"{round(options.again * 1000)}ms",
     )
-    (folder / "payers.csv").write_text(PAYERS, encoding="utf-8")
+    (folder / "payers.csv").write_text(night.payers(options.at_once), encoding="utf-8")
     (folder / "secret").write_text("demo-secret", encoding="utf-8")
     write_key(folder / "hub.key", new_key())
     (folder / "clinic.yaml").write_text(text, encoding="utf-8")
@@ -146,6 +146,7 @@ def main() -> int:
     parser.add_argument("--visits", type=int, default=3000)
     parser.add_argument("--delay", type=float, default=0.05)
     parser.add_argument("--parallel", type=int, default=8)
+    parser.add_argument("--at-once", type=int, default=0, help="limit of the payer, in place of --parallel of the connection")
     parser.add_argument("--timeout", type=float, default=2.0)
     parser.add_argument("--again", type=float, default=2.0)
     options = parser.parse_args()

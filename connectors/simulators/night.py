@@ -6,6 +6,7 @@ the same each time.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -46,7 +47,7 @@ flows:
     from: {failed: eligibility}
     steps: [check_failed, {worklist: it}]
 """
-PAYERS = "payer,name,clearinghouse_id,also,service_types,check,medicare\n60054,Aetna,60054,,30,yes,\n"
+PAYERS = "payer,name,clearinghouse_id,service_types,at_once\n60054,Aetna,60054,30,@AT_ONCE@\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,11 @@ class Night:
         for name, value in {"IN": port, "HOUSE": house, "PARALLEL": parallel, "TIMEOUT": timeout, "AGAIN": again}.items():
             text = text.replace(f"@{name}@", str(value))
         return text
+
+    @staticmethod
+    def payers(at_once: int = 0) -> str:
+        """The payer list; `at_once` questions may be out at the payer, 0 for as many as the connection takes."""
+        return PAYERS.replace("@AT_ONCE@", str(at_once or ""))
 
     def members(self) -> list[Member]:
         """Who the payer knows, and what goes wrong with the first question about each."""
@@ -98,10 +104,16 @@ class Night:
         return ("silent after commit",) if self.is_silent(number) else ()
 
     def is_unavailable(self, number: int) -> bool:
-        return bool(self.unavailable_each) and number % self.unavailable_each == 7
+        return self._is_one_of(self.unavailable_each, number)
 
     def is_silent(self, number: int) -> bool:
-        return bool(self.silent_each) and number % self.silent_each == 13
+        return self._is_one_of(self.silent_each, number) and not self.is_unavailable(number)
+
+    def _is_one_of(self, each: int, number: int) -> bool:
+        """Whether it is the one of so many neighbours; another one each time, or faults would fall into step with something."""
+        if not each or self.expected(number) == "not_found":
+            return False  # of whom nobody knows nothing can be told
+        return number % each == random.Random(f"{each} {number // each}").randrange(each)
 
     def outcomes(self) -> dict[str, str]:
         """By appointment."""

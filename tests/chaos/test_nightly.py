@@ -22,7 +22,7 @@ from typing import Any
 
 from connectors.simulators.clearinghouse import Clearinghouse, Entry
 from connectors.simulators.ehr import EhrClient
-from connectors.simulators.night import PAYERS, Night
+from connectors.simulators.night import Night
 from hub.cli.operate import operate
 from hub.errors import HubError
 from hub.security.seal import new_key, write_key
@@ -92,23 +92,27 @@ class Rig:
     # The judge.
 
     def asked_in_vain(self) -> list[Entry]:
-        """Questions that were answered before, and not because the hub died with the answer on its way."""
-        return [entry for entry in self.house.ledger.needless() if self.death_before(entry) is None]
+        """Questions that had been answered and were asked again without a reason."""
+        return [entry for entry in self.house.ledger.needless() if not self._has_reason(entry)]
 
-    def death_before(self, entry: Entry) -> int | None:
-        """The kill that excuses a question asked again."""
-        before = next(e for e in reversed(self.house.ledger.before(entry)) if e.answered)
-        if (before.control_number, before.trace) != (entry.control_number, entry.trace):
-            return None
-        assert before.ended_at is not None
-        for number, (sent, gone) in enumerate(self.deaths):
-            if before.at <= gone <= entry.at and sent - GRACE <= before.ended_at:
+    def _has_reason(self, entry: Entry) -> bool:
+        """The asking before was not answered, or its answer was on its way when the hub died; and it is the same question."""
+        before = self.house.ledger.before(entry)[-1]
+        same = (before.control_number, before.trace) == (entry.control_number, entry.trace)
+        return same and (not before.answered or self._death_after(before, entry) is not None)
+
+    def _death_after(self, before: Entry, entry: Entry) -> int | None:
+        """The kill that met an asking, or its answer on its way."""
+        for number, (sent, gone) in reversed(list(enumerate(self.deaths))):
+            met = not before.answered or (before.ended_at is not None and sent - GRACE <= before.ended_at)
+            if before.at <= gone <= entry.at and met:
                 return number
         return None
 
     def asked_again(self) -> Counter[int]:
         """How many each kill cost."""
-        found = [self.death_before(entry) for entry in self.house.ledger.needless()]
+        needless = self.house.ledger.needless()
+        found = [self._death_after(self.house.ledger.before(entry)[-1], entry) for entry in needless]
         return Counter(number for number in found if number is not None)
 
 
@@ -119,7 +123,7 @@ async def rig(folder: Path, nursery: Nursery) -> AsyncIterator[Rig]:
         house.behaviour.delay = DELAY
         port = free_port()
         text = night.clinic(port=port, house=house.base, parallel=PARALLEL, timeout=TIMEOUT, again="200ms")
-        (folder / "payers.csv").write_text(PAYERS)
+        (folder / "payers.csv").write_text(night.payers())
         (folder / "secret").write_text("demo-secret")
         (folder / "clinic.yaml").write_text(text)
         write_key(folder / "hub.key", new_key())

@@ -231,6 +231,18 @@ async def test_the_ledger_knows_what_was_asked_twice_without_need() -> None:
     )  # fmt: skip
 
 
+async def test_an_answer_nobody_waited_for_is_none() -> None:
+    async with Clearinghouse([JANE]) as house, asking(house) as client:
+        house.faults.script("slow 0.8")
+        with pytest.raises(httpx.TimeoutException):
+            await post(client, house)
+        assert house.under_way == 1
+        await until(lambda: house.under_way == 0)
+        await post(client, house)
+    assert [entry.end for entry in house.ledger.entries] == ["gone", "271"]
+    assert house.ledger.needless() == []
+
+
 # Files.
 
 
