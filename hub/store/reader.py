@@ -511,7 +511,11 @@ def _has_state(state: str) -> ColumnElement[bool]:
     found = and_(message.c.seq.in_(candidates), _has_newest_work(work.c.state == state))
     if worse:
         found = and_(found, ~_has_newest_work(work.c.state.in_(worse)))
-    return or_(message.c.state == state, found) if state in ("refused", "skipped") else found
+    if state not in ("refused", "skipped"):
+        return found
+    of_its_own = select(message.c.seq).where(text("message.state IS NOT NULL"), message.c.state == state)
+    of_its_work = select(message.c.seq).where(found)
+    return message.c.seq.in_(union_all(of_its_own, of_its_work))  # with OR, PostgreSQL would go through all messages
 
 
 def _has_newest_work(condition: ColumnElement[bool]) -> ColumnElement[bool]:
