@@ -104,6 +104,10 @@ CODES: dict[str, tuple[str, str]] = {
         "A connection does not say to which of several sites it belongs.",
         "Set `site`: times that come without a zone are taken for times of that site, and may be wrong by hours otherwise.",
     ),
+    "CFG-034": (
+        "The ordering key of a connection is no path.",
+        "It names the field whose value keeps messages in order: PV1-19, or PID-3[5=MR].1.",
+    ),
     "CFG-040": ("The payer list cannot be read.", "It is a CSV file beside the clinic file, UTF-8."),
     "CFG-041": ("The payer list has wrong columns.", "See docs/reference for the columns."),
     "CFG-042": ("A line of the payer list is wrong.", "The text says which cell."),

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hub.errors import HubError
 from hub.message import Message
-from hub.units import Duration, Rate
+from hub.units import Duration, Rate, Zone
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +53,8 @@ class ConnectorConfig(BaseModel):
 class SourceConfig(ConnectorConfig):
     """Settings of everything that brings messages in."""
 
+    timezone: Zone | None = None
+    """Time zone of times that come without one, as an IANA name (America/Chicago). Default: that of the site."""
     authority: str | None = None
     """Assigning authority to assume for patient ids that come without one (PID-3.4)."""
     ordering_key: str | None = None

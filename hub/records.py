@@ -109,6 +109,12 @@ class Coverage(Record):
     payer_name: Text | None = None
     member_id: Text | None = None
     group: Text | None = None
+    group_name: Text | None = None
+    """IN1-9."""
+    medicare_id: Text | None = None
+    """Medicare beneficiary identifier (IN2-6)."""
+    patient_member_id: Text | None = None
+    """The number of the patient where it is not that of the subscriber (IN2-61)."""
     plan: Text | None = None
     relationship: Text = "self"
     """The patient is the subscriber's: self, spouse, child, other."""
@@ -219,6 +225,12 @@ class Document(Record):
     parent: Text | None = None
     """The document that this one adds to or replaces (TXA-13)."""
     replaced_by: Text | None = None
+    addenda: list[Text] = []
+    """Documents that add to this one, in the order they came."""
+    content_type: Text | None = None
+    """How its content is presented, as its sender says (TXA-3, HL7 table 0191): AP, TX ..."""
+    availability: Text | None = None
+    """Whether it may be used for care (TXA-19, HL7 table 0273): AV, CA, OB, UN."""
     kind: Text | None = None
     """What kind of document it is, as its sender names kinds (TXA-2, OBR-4)."""
     title: Text | None = None
@@ -230,7 +242,7 @@ class Document(Record):
     media_type: Text | None = None
     """What the content is, as its first bytes say: application/pdf, image/tiff, text/plain ..."""
     pointer: Text | None = None
-    """Where the document is, when it was not sent itself (OBX-5 of type RP)."""
+    """Where the document is, when it was not sent itself (OBX-5 of type RP); several places with a blank between."""
     patient: Patient | None = None
     """The patient as the message names them; the saved record keeps only `patient_id`."""
     patient_id: str = ""

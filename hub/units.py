@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import zoneinfo
 from datetime import datetime, time
 from typing import Annotated
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 YEAR = 366 * 86400
 """Seconds of a year as a duration: what is kept for six years is never gone before six years are over."""
@@ -93,3 +94,15 @@ def size_in_words(size: int) -> str:
         if size < limit:
             return f"{size / scale:.3g} {unit}" if size / scale < 100 else f"{size / scale:.0f} {unit}"
     return f"{size / (1 << 30):.1f} GiB"
+
+
+def _zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("is no time zone; one looks like America/Chicago") from None
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_zone)]
+"""An IANA name that is known here: America/Chicago."""

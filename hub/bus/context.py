@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import TypeVar, cast
 
 from hub.bus.numbers import Numbers
@@ -68,6 +68,7 @@ class RunContext:
         self.actor = actor
         self.sites: Mapping[str, Site] = surroundings.settings.sites
         self.site: Site = surroundings.settings.site_of(connection)
+        self.zone: tzinfo = surroundings.settings.zone_of(connection)
         self.organisation: Organisation = surroundings.settings.organisation
         self.changes = ChangeSet()
         self.step = ""
@@ -159,7 +160,7 @@ class RunContext:
         found = self._all.mappings.get(mapping)
         if found is None:
             raise MessageUnusable(f"there is no mapping {mapping!r}", code="MAP-006")
-        transforms = TransformContext(self.site.zone, self.authority, message.headers)
+        transforms = TransformContext(self.zone, self.authority, message.headers)
         try:
             result = run_mapping(found, message, transforms)
         except MessageUnusable as error:

@@ -59,6 +59,17 @@ def embedded(pieces: Sequence[str]) -> bytes:
     return b"".join(contents)
 
 
+def lines(values: Sequence[str]) -> bytes:
+    """Lines of text as one document; the document itself where they are the base64 of one that its first bytes name."""
+    compact = "".join("".join(values).split())
+    if compact and len(compact) % 4 == 0 and _BASE64.fullmatch(compact):
+        content = base64.b64decode(compact)
+        if media_type(content) in _NAMED:
+            return content
+    return "\n".join(values).encode()
+
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _NAMED = frozenset(name for _, name in _MAGIC)
 
 

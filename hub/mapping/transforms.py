@@ -134,7 +134,7 @@ def _authority(value: str | None, _: Sequence[str], context: TransformContext) -
 
 
 def _document(values: Sequence[str], arguments: Sequence[str], _: TransformContext) -> bytes:
-    return "\n".join(values).encode() if arguments else document.embedded(values)
+    return document.lines(values) if arguments else document.embedded(values)
 
 
 def _one_word(word: str) -> Callable[[Sequence[str]], None]:

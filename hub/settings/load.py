@@ -330,10 +330,21 @@ class _Loader:
             return None
         config = _anchored(config, self.folder)
         self.check_site(name, connector, config, layered, sites)
+        self.check_ordering_key(config, layered)
         return ConnectionSettings(name, connector, config, _effective(layered, config))
 
+    def check_ordering_key(self, config: Any, layered: Layered) -> None:
+        path = getattr(config, "ordering_key", None)
+        if path and (problem := self.path_problem(path)):
+            self.add(layered.problem("CFG-034", ("ordering_key",), f"ordering_key: {problem}"))
+
+    def path_problem(self, path: str) -> str | None:
+        """What is wrong with a path, when no format can read it."""
+        problems = [f.path_error(path) for f in self.catalogue.formats.values()]
+        return None if None in problems or not problems else problems[0]
+
     def check_site(self, name: str, connector: type[Any], config: Any, layered: Layered, sites: dict[str, Site]) -> None:
-        if config.site is None and len(sites) > 1 and issubclass(connector, Source):
+        if config.site is None and len(sites) > 1 and issubclass(connector, Source) and not config.timezone:
             first = next(iter(sites))
             text = f"the connection {name!r} does not say its site; times without a zone are taken for those of {first!r}"
             expected = f"site: {' or '.join(sites)}"
@@ -406,9 +417,7 @@ class _Loader:
         for condition in conditions_of(when):
             name, problem = condition.key, None
             if is_path(name):
-                formats = self.catalogue.formats.values()
-                problems = [f.path_error(name) for f in formats]
-                problem = None if None in problems or not problems else problems[0]
+                problem = self.path_problem(name)
             elif name not in HEADERS:
                 problem = f"{name!r} is no header of a message and no path"
             if problem:

@@ -7,6 +7,7 @@ import json
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hub.records import Organisation, Payer
 from hub.settings.schedule import AS_SOON_AS_POSSIBLE, Schedule, Timing
 from hub.settings.signals import AlertSettings, MetricsSettings
 from hub.step import AnyStep, Site, StepConfig
-from hub.units import YEAR, Duration, Size
+from hub.units import YEAR, Duration, Size, Zone
 from hub.when import When
 
 DEFAULT_LEASE = 10.0
@@ -81,17 +82,8 @@ def _luhn(digits: str) -> bool:
 class SiteSettings(_Part):
     """A place of the clinic."""
 
-    timezone: str
+    timezone: Zone
     """IANA name: America/Chicago."""
-
-    @field_validator("timezone")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        try:
-            zoneinfo.ZoneInfo(name)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("is no time zone; one looks like America/Chicago") from None
-        return name
 
 
 class LogSettings(_Part):
@@ -216,6 +208,12 @@ class Settings:
         found = self.connections.get(connection)
         name = found.config.site if found else None
         return self.sites[name] if name else next(iter(self.sites.values()))
+
+    def zone_of(self, connection: str) -> tzinfo:
+        """The zone of times that come over a connection without one: its own, else that of its site."""
+        found = self.connections.get(connection)
+        own = getattr(found.config, "timezone", None) if found else None
+        return zoneinfo.ZoneInfo(own) if own else self.site_of(connection).zone
 
 
 def fingerprint(data: Any) -> str:

@@ -21,22 +21,27 @@ async def save_document(update: Document, context: Context) -> Document:
     if not update.id:
         raise MessageUnusable("the document has no id (TXA-12, OBR-3)", code="VIS-007")
     known = await context.get(Document, update.id)
-    said = update.model_fields_set - {"patient", "patient_id", "replaced_by"}
+    said = update.model_fields_set - {"patient", "patient_id", "replaced_by", "addenda"}
     document = (known or Document(id=update.id)).model_copy(update={name: getattr(update, name) for name in said})
     if update.patient is not None and usable(update.patient.identifiers):
         chart = await save_patient(update.patient.model_copy(update={"provisional": True}), context)
         document = document.model_copy(update={"patient_id": chart.id})
     await context.put(document)
-    if update.event == "replacement" and update.parent and update.parent != update.id:
-        await _replace(update.parent, update.id, context)
+    if update.parent and update.parent != update.id:
+        await _act_on_parent(update, update.parent, context)
     context.note("document", _SAID[update.event], plain=True)
     return document
 
 
-async def _replace(old: str, new: str, context: Context) -> None:
-    replaced = await context.get(Document, old)
-    if replaced is not None:
-        await context.put(replaced.model_copy(update={"replaced_by": new}))
+async def _act_on_parent(update: Document, parent: str, context: Context) -> None:
+    """An edit or a replacement takes the place of the document in TXA-13, an addendum is listed there; each stays as it was."""
+    known = await context.get(Document, parent)
+    if known is None:
+        context.note("document", "The document that this one speaks of (TXA-13) is not known here", plain=True)
+    elif update.event in ("replacement", "edited"):
+        await context.put(known.model_copy(update={"replaced_by": update.id}))
+    elif update.event == "addendum" and update.id not in known.addenda:
+        await context.put(known.model_copy(update={"addenda": [*known.addenda, update.id]}))
 
 
 def document_keys(document: Document) -> list[RecordKey]:

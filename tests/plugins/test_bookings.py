@@ -9,6 +9,7 @@ import pytest
 
 from connectors.simulators.ehr import EhrClient, header, message, segment
 from hub import Appointment
+from hub.clinic import examine
 from tests.plugins.clinic import Clinic, adt, at, control_id, mrn, pid, quick_hub
 from tests.support import clinic_folder, port_of
 
@@ -165,3 +166,31 @@ async def test_visits_that_nobody_booked_and_swapped_beds_change_nothing(tmp_pat
     stays = adt("A45", pid(mrn("2")), segment("MRG", f1=mrn("1"), f5="V-9"), segment("PV1", f1="1", f2="O", f19="V-9"))
     await after(tmp_path, said(10, "S12"), swap, stays)
     assert (known().status, known().patient_id, KNOWN["F-2"]) == ("booked", CHARTS["1"], None)
+
+
+# Times and order of a connection.
+
+
+async def test_times_are_of_the_zone_of_the_connection_before_that_of_its_site(tmp_path: Path) -> None:
+    """hl7.md 3.2: times without an offset are local; per endpoint zone."""
+    text = FLOWS.replace('port: "0"', 'port: "0", timezone: America/Phoenix')
+    body = message(header("SIU^S12", control_id()), segment("SCH", f2="F-1", f11="^^^202707150900"), pid(mrn("1")))
+    async with quick_hub(clinic_folder(tmp_path, text)) as hub, EhrClient("127.0.0.1", port_of(hub, "ehr")) as client:
+        clinic = Clinic(hub, client)
+        await clinic.tell(body)
+        booking = await clinic.booking("F-1")
+    assert booking is not None
+    assert booking.starts_at == datetime(2027, 7, 15, 16, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("setting", "code"), [("ordering_key: PV1_19", "CFG-034"), ("timezone: America/Springfield", "CFG-019")]
+)
+def test_a_key_that_is_no_path_and_a_zone_that_is_none_are_told_with_their_place(
+    tmp_path: Path, setting: str, code: str
+) -> None:
+    file = clinic_folder(tmp_path, FLOWS.replace('port: "0"', f'port: "0", {setting}'))
+    (problem,) = examine(file).errors
+    line = file.read_text(encoding="utf-8").splitlines()[problem.line - 1]
+    assert problem.code == code
+    assert line[problem.column - 1 :].startswith(setting.partition(": ")[2])

@@ -133,3 +133,24 @@ async def test_what_a_document_holds_is_in_no_error(tmp_path: Path) -> None:
         (found,) = await clinic.quarantined()
         assert "OBX" in found["reason"]
         assert "SECRET" not in found["reason"]
+
+
+async def test_an_addendum_is_listed_and_an_edit_takes_the_place(tmp_path: Path) -> None:
+    """MDM T06 and T08: what they speak of (TXA-13) keeps its content and says so."""
+    async with clinic_at(tmp_path) as clinic:
+        await clinic.tell(mdm("T02", "D-1", text="first"), mdm("T06", "D-2", "D-1", "more"), mdm("T06", "D-2", "D-1", "more"))
+        await clinic.tell(mdm("T08", "D-3", "D-1", "better"), mdm("T08", "D-9", "D-8", "of one that nobody knows"))
+        first, edited = await document(clinic, "D-1"), await document(clinic, "D-3")
+        assert first is not None
+        assert edited is not None
+        assert (first.content, first.addenda, first.replaced_by) == (b"first", ["D-2"], "D-3")
+        assert edited.content == b"better"
+        assert not await clinic.quarantined()
+
+
+async def test_a_cancelled_document_keeps_its_content(tmp_path: Path) -> None:
+    async with clinic_at(tmp_path) as clinic:
+        await clinic.tell(mdm("T02", "D-1", text="first"), mdm("T11", "D-1"))
+        found = await document(clinic, "D-1")
+        assert found is not None
+        assert (found.event, found.content) == ("cancelled", b"first")
