@@ -261,7 +261,7 @@ async def both_charts(clinic: Clinic) -> None:
     )
 
 
-@pytest.mark.parametrize("trigger", ["A40", "A34", "A18"])
+@pytest.mark.parametrize("trigger", ["A40", "A34", "A18", "A30", "A36", "A39", "A46", "A47"])
 async def test_a_merge_of_two_known_charts_leaves_one_with_both_numbers_and_visits(tmp_path: Path, trigger: str) -> None:
     async with visits(tmp_path) as clinic:
         await both_charts(clinic)
