@@ -307,9 +307,11 @@ def _procedure(said: dict[str, Any]) -> str:
 
 
 def _references(said: dict[str, Any], table: dict[str, tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """In the order in which they were sent: where several name a policy, the first counts, as in a 271."""
     found = []
-    for name, (qualifier, words) in table.items():
-        if value := text_of(said.get(name)):
+    for name in (name for name in said if name in table):
+        qualifier, words = table[name]
+        if value := text_of(said[name]):
             found.append((qualifier, value, text_of(said.get(words)) if words else ""))
     return found
 
