@@ -20,7 +20,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -89,12 +89,15 @@ class Clock:
         return int(self.time() * 1_000_000_000)
 
 
+L = TypeVar("L", bound=VirtualLoop)
+
+
 @contextlib.contextmanager
-def virtual_time() -> Iterator[tuple[VirtualLoop, Clock]]:
+def virtual_time(kind: type[L] = VirtualLoop) -> Iterator[tuple[L, Clock]]:  # type: ignore[assignment]
     """A loop, and the modules of the bus on its time."""
     places = [(module, "time") for module in (target_module, outgoing, flow_module, failures)] + [(moments, "clock")]
     real = [getattr(module, name) for module, name in places]
-    loop = VirtualLoop()
+    loop = kind()
     clock = Clock(loop)
     try:
         for module, name in places:
