@@ -138,7 +138,7 @@ async def test_a_refusal_of_the_payer_comes_to_the_same(
         await book(found)
         check = await found.check("F-1")
         assert (check.outcome, check.cause if cause else None) == (outcome, cause)
-        assert check.action
+        assert check.action or await found.to_do(), "what concerns all visits of a payer is one item of its own"
 
 
 async def test_the_payers_271_in_json_comes_to_the_same(tmp_path: Path) -> None:
