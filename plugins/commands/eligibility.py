@@ -266,3 +266,37 @@ def _write(file: Path, content: bytes) -> None:
     except OSError:
         Path(draft).unlink(missing_ok=True)
         raise
+
+
+@eligibility.command()
+@config_option
+@json_option
+def stops(config: str, as_json: bool) -> int:
+    """Payers that refuse us whoever the patient is: their visits wait."""
+    from hub.cli.operate import operate
+    from hub.cli.output import print_lines, table
+
+    lines = operate(config, "eligibility.stops", {})
+    if as_json:
+        print_lines(lines)
+        return 0
+    rows = [(line["payer"], line["name"], line["cause"], line["opened_at"], line["probe_at"], line["text"]) for line in lines]
+    table(("payer", "name", "cause", "since", "next question", "what to do"), rows, empty="no payer refuses us")
+    return 0
+
+
+@eligibility.command()
+@click.argument("payer")
+@config_option
+@json_option
+def resume(payer: str, config: str, as_json: bool) -> int:
+    """Ask a payer again that refused us, once the cause is mended; PAYER as in payers.csv."""
+    from hub.cli.operate import operate
+    from hub.cli.output import print_json
+
+    result = operate(config, "eligibility.resume", {"payer": payer})
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(f"{result['payer']} is asked again, about {result['visits']} visits that waited")
+    return 0

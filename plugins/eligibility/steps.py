@@ -111,9 +111,8 @@ class PlanChecks(Step[PlanChecksConfig]):
         check = known or CoverageCheck(
             id=appointment.id, patient_id=appointment.patient_id, service_date=service_day(appointment, context)
         )
-        await context.put(
-            check.model_copy(update={"outcome": "withdrawn", "owes": Owes(), "action": None, "who": None, "cause": None})
-        )
+        nothing = dict.fromkeys(("action", "who", "cause", "stopped_by"))
+        await context.put(check.model_copy(update={"outcome": "withdrawn", "owes": Owes(), **nothing}))
         await context.save(WorklistItem(appointment=appointment.id, open=False, closed_because=f"visit {appointment.status}"))
         context.note("withdrawn", "Coverage check withdrawn", plain=True)
 

@@ -293,3 +293,24 @@ async def test_a_person_may_ask_although_the_payer_refuses(tmp_path: Path) -> No
         await clinic.reaches("F-2", "covered")
         assert await clinic.outcome("F-1") == "covered"
         assert await clinic.to_do() == []
+
+
+async def test_the_commands_list_who_refuses_and_ask_again(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from plugins.commands.eligibility import eligibility as group
+
+    async def said(*arguments: str) -> str:
+        config = str(tmp_path / "clinic.yaml")
+        result = await asyncio.to_thread(CliRunner().invoke, group, [*arguments, "-c", config])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    async with eligibility(tmp_path, jane(), plan="{on_booking: true, probe_after: 1h}") as clinic:
+        clinic.table.instead["W100"] = ["AAA*N**50*N"]
+        await booked(clinic, 1)
+        await clinic.quiet()
+    assert "AAA 50" in await said("stops")
+    assert "about 1 visits that waited" in await said("resume", "AETNA")
+    assert "no payer refuses us" in await said("stops")
+    assert await said("stops", "--json") == ""
