@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hub import units
+from hub import moments
 from hub.bus.hub import Hub
-from hub.units import to_micros
+from hub.moments import to_micros
 from tests.plugins.clinic import Clinic, adt, eligibility, in1, jane, mrn, pid, quick_hub, siu
 from tests.support import WallClock, ask, until
 
@@ -24,7 +24,7 @@ FRESH = timedelta(hours=20)
 def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     """The hub's clock on the wall; it stands still until it is set."""
     clock = WallClock()
-    monkeypatch.setattr(units, "clock", clock)
+    monkeypatch.setattr(moments, "clock", clock)
     return clock
 
 
@@ -45,7 +45,7 @@ async def settled(hub: Hub, clock: WallClock) -> None:
 async def passes(hub: Hub, clock: WallClock, end: datetime) -> None:
     """The time up to `end`, from one thing that is due to the next."""
     while (following := await hub.core.reader.next_due()) is not None and following <= to_micros(end):
-        clock.at = units.from_micros(following)
+        clock.at = moments.from_micros(following)
         await settled(hub, clock)
     clock.at = end
 
