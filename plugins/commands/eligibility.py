@@ -12,6 +12,8 @@ from hub.cli.options import config_option, json_option
 ANSWERS = ("271", "999", "TA1")
 """Types of messages that answer a question."""
 
+_SITE = click.option("--site", metavar="NAME", help="Only the visits of one site.")
+
 
 @click.group()
 def eligibility() -> None:
@@ -21,14 +23,15 @@ def eligibility() -> None:
 @eligibility.command("list")
 @click.option("--date", default="today", show_default=True, metavar="D", help="today, tomorrow, 2026-11-24.")
 @click.option("--state", metavar="S", help="An outcome, or `problem` for all that need somebody.")
+@_SITE
 @config_option
 @json_option
-def list_visits(date: str, state: str | None, config: str, as_json: bool) -> int:
+def list_visits(date: str, state: str | None, site: str | None, config: str, as_json: bool) -> int:
     """The visits of a day with what is known about their coverage."""
     from hub.cli.operate import operate
     from hub.cli.output import print_lines
 
-    lines = operate(config, "eligibility.list", {"date": date, "state": state})
+    lines = operate(config, "eligibility.list", {"date": date, "state": state, "site": site})
     if as_json:
         print_lines(lines)
     else:
@@ -46,7 +49,7 @@ def show_visits(lines: list[dict[str, Any]], *, empty: str) -> None:
             (line["starts_at"] or "")[11:16],
             line["patient"]["name"] or line["patient"]["id"],
             line["payer"],
-            OUTCOME_WORDS[line["outcome"]],
+            OUTCOME_WORDS[line["outcome"]] + (f" (by {line['verified']['how']})" if line["verified"] else ""),
             Owes(**line["owes"]).in_words(),
             line["who"],
             line["action"],
@@ -232,9 +235,10 @@ def _seconds(value: float | None) -> str:
 @eligibility.command()
 @click.option("--date", default="tomorrow", show_default=True, metavar="D", help="today, tomorrow, 2026-11-24.")
 @click.option("--to", "file", required=True, type=click.Path(dir_okay=False, path_type=Path), help="FILE.xlsx or FILE.csv.")
+@_SITE
 @config_option
 @json_option
-def sheet(date: str, file: Path, config: str, as_json: bool) -> int:
+def sheet(date: str, file: Path, site: str | None, config: str, as_json: bool) -> int:
     """Write the day sheet: a line for each visit with its coverage. A file of that name is replaced."""
     from base64 import b64decode
 
@@ -244,7 +248,7 @@ def sheet(date: str, file: Path, config: str, as_json: bool) -> int:
     format = file.suffix.lower().removeprefix(".")
     if format not in ("csv", "xlsx"):
         raise click.BadParameter("the name of the file ends in .xlsx or .csv", param_hint="--to")
-    found = operate(config, "eligibility.sheet", {"date": date, "format": format})
+    found = operate(config, "eligibility.sheet", {"date": date, "format": format, "site": site})
     _write(file, b64decode(found["content"]))
     if as_json:
         print_json({"file": str(file), "day": found["day"], "visits": found["visits"]})

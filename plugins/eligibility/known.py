@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from hub import Appointment, Context, CoverageCheck, Patient
-from hub.errors import NotFound
+from hub.errors import NotFound, Refused
 from hub.records import Chosen, Outcome, Owes
 from plugins.eligibility.people import Verification, verification_of
 from plugins.eligibility.visits import chart_of, site_of
@@ -86,13 +86,19 @@ async def known_visit(appointment: Appointment, context: Context) -> KnownVisit:
     return KnownVisit(appointment, patient, check, starts, verified)
 
 
-async def visits_of(day: date, context: Context) -> list[KnownVisit]:
-    """All visits of a day where they take place, in its order; those that will not take place too."""
+async def visits_of(day: date, context: Context, site: str | None = None) -> list[KnownVisit]:
+    """All visits of a day where they take place, in its order, or those of one site; those that will not take place too.
+
+    Raises Refused for a site that is none.
+    """
+    if site is not None and site not in context.sites:
+        raise Refused(f"there is no site {site!r}; there are {', '.join(context.sites)}", code="CLI-004")
     found: dict[str, Appointment] = {}
     for near in (day - timedelta(days=1), day, day + timedelta(days=1)):  # days are filed in the zone the sender used
         for appointment in await context.find(Appointment, "day", near.isoformat(), limit=MOST_A_DAY):
             found[appointment.id] = appointment
-    visits = [await known_visit(appointment, context) for appointment in found.values()]
+    wanted = [one for one in found.values() if site is None or site_of(one, context).name == site]
+    visits = [await known_visit(appointment, context) for appointment in wanted]
     timed = [(visit.starts_at, visit) for visit in visits if visit.starts_at is not None and visit.starts_at.date() == day]
     return [visit for _, visit in sorted(timed, key=lambda pair: (pair[0], pair[1].appointment.id))]
 

@@ -28,6 +28,7 @@ class ListParams(BaseModel):
 
     date: str = "today"
     state: str | None = None
+    site: str | None = None
 
 
 class VisitParams(BaseModel):
@@ -45,6 +46,7 @@ class SheetParams(BaseModel):
 
     date: str = "today"
     format: SheetFormat = "xlsx"
+    site: str | None = None
 
 
 class StatsParams(BaseModel):
@@ -59,7 +61,7 @@ class StatsParams(BaseModel):
 async def list_visits(params: ListParams, context: Context) -> list[dict[str, Any]]:
     """A line for each visit of a day, in the order of the day."""
     day = day_named(params.date, context.now, context.site.zone)
-    lines = [visit_line(visit) for visit in await visits_of(day, context)]
+    lines = [visit_line(visit) for visit in await visits_of(day, context, params.site)]
     if params.state == "problem":
         return [line for line in lines if line["action"] is not None]
     return [line for line in lines if params.state is None or line["outcome"] == params.state]
@@ -116,7 +118,7 @@ async def show_visit(params: VisitParams, context: Context) -> dict[str, Any]:
 async def sheet(params: SheetParams, context: Context) -> dict[str, Any]:
     """The day sheet as a file, in base64."""
     day = day_named(params.date, context.now, context.site.zone)
-    content, visits = await day_sheet(day, params.format, context)
+    content, visits = await day_sheet(day, params.format, params.site, context)
     return {"day": day.isoformat(), "visits": visits, "format": params.format, "content": b64encode(content).decode()}
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from hub import Context, Message, MessageUnusable, Step, StepConfig, StepResult
+from hub.errors import Refused
 from hub.formats.sheets import Cell, write_csv, write_xlsx
 from hub.records import GONE, OUTCOME_WORDS
 from plugins.eligibility.known import KnownVisit, visits_of
@@ -20,9 +21,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
-async def day_sheet(day: date, format: SheetFormat, context: Context) -> tuple[bytes, int]:
+async def day_sheet(day: date, format: SheetFormat, site: str | None, context: Context) -> tuple[bytes, int]:
     """The file, and how many visits are in it; those that will not take place are not."""
-    visits = [visit for visit in await visits_of(day, context) if visit.appointment.status not in GONE]
+    visits = [visit for visit in await visits_of(day, context, site) if visit.appointment.status not in GONE]
     rows: list[list[Cell]] = [list(COLUMNS), *(_row(visit) for visit in visits)]
     content = write_csv(rows) if format == "csv" else write_xlsx(rows, f"Visits {day.isoformat()}")
     return content, len(visits)
@@ -63,6 +64,8 @@ class DaySheetConfig(StepConfig):
     """xlsx for people; csv for programs, which then see leading zeros."""
     days_ahead: int = Field(default=0, ge=0, le=60)
     """0: the visits of the day on which the flow runs; 1: of the next day."""
+    site: str | None = None
+    """Only the visits of this site; all when not set."""
 
 
 class DaySheet(Step[DaySheetConfig]):
@@ -78,6 +81,9 @@ class DaySheet(Step[DaySheetConfig]):
                 "day_sheet needs a flow that begins by the clock, but this message has no day", code="ELG-003"
             )
         day = date.fromisoformat(today) + timedelta(days=self.config.days_ahead)
-        content, visits = await day_sheet(day, self.config.format, context)
+        try:
+            content, visits = await day_sheet(day, self.config.format, self.config.site, context)
+        except Refused as error:
+            raise MessageUnusable(str(error), code="ELG-003") from None
         context.note("day sheet", f"Day sheet of {day.isoformat()}: {visits} visit(s)", plain=True)
         return message.derive(content, format="bytes", type=day.isoformat(), headers={"visits": str(visits)})

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hub import Appointment
 from hub.bus.trial import try_flow
 from hub.cli.operate import operate
 from hub.errors import Refused
@@ -31,7 +32,7 @@ from tests.plugins.clinic import (
     read_clinic,
     siu,
 )
-from tests.support import HubProcess, ask, run_hub, until
+from tests.support import HubProcess, ask, run_hub, running_hub, until
 
 MONEY = ("EB*G*IND*30***29*900*****Y", "EB*F**98***********Y")
 EVERY_SECOND = """
@@ -98,10 +99,29 @@ async def test_nothing_of_a_message_is_a_formula(tmp_path: Path) -> None:
         assert not [cell for cell in cells if cell[:1] in "=+-@\t\r" and cell]
 
 
-async def test_a_day_that_is_none_is_refused(tmp_path: Path) -> None:
+async def test_a_day_or_site_that_is_none_is_refused(tmp_path: Path) -> None:
     async with eligibility(tmp_path) as clinic:
         with pytest.raises(Refused, match="is no day"):
             await ask(clinic.hub, "eligibility.sheet", date="someday")
+        with pytest.raises(Refused, match="no site 'moon'; there are main"):
+            await ask(clinic.hub, "eligibility.sheet", site="moon")
+
+
+async def test_a_sheet_of_one_site_has_only_its_visits(tmp_path: Path) -> None:
+    file = eligibility_file(tmp_path, 1)
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("sites:\n", "sites:\n  lake: {timezone: America/New_York}\n"), encoding="utf-8")
+    async with running_hub(file) as hub:
+        context = hub.core.context("test")
+        for id, site in {"F-1": "main", "F-2": "lake", "F-3": None}.items():
+            await context.put(Appointment(id=id, starts_at=at(9), site=site))
+        await hub.core.journal.commit(hub.core.write_of(context.changes, context.now))
+        listed = {
+            site: [line["appointment"] for line in await ask(hub, "eligibility.list", date=DAY.isoformat(), site=site)]
+            for site in ("main", "lake", None)
+        }
+        assert listed == {"main": ["F-1"], "lake": ["F-2", "F-3"], None: ["F-1", "F-2", "F-3"]}
+        assert (await ask(hub, "eligibility.sheet", date=DAY.isoformat(), site="lake"))["visits"] == 2
 
 
 @pytest.mark.parametrize("format", ["csv", "xlsx"])
