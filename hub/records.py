@@ -288,6 +288,10 @@ class Payer(Record):
     """`self_pay`: this "payer" of the EHR means that the patient pays."""
     medicare: bool = False
     """True for original Medicare, where another plan may turn out to be the one to bill."""
+    network: Literal["in", "out"] = "in"
+    """Whether the clinic is in the payer's network."""
+    places: dict[str, tuple[str, ...]] = {}
+    """Place of service codes for appointments of a type, in place of 11 (office); types in capitals."""
     types: dict[str, tuple[str, ...]] = {}
     """Service types for appointments of a type, in place of `service_types`; types in capitals."""
     fields: tuple[str, ...] = SEARCH_FIELDS[:-1]
@@ -471,6 +475,9 @@ class CoverageAttempt(Record):
     """What was asked (`CoverageCheck.asked_for`)."""
     service_date: date | None = None
     service_types: list[str] = []
+    network: Text = "in"
+    places: list[str] = []
+    """Where the visit takes place, by which amounts are chosen (`Payer.network`, `Payer.places`)."""
     why: Text = ""
     """What made it necessary: booking, 3d, morning, month, coverage, asked, retry ..."""
     search: Text = ""

@@ -1,8 +1,9 @@
-"""The clinic's payer list: a CSV file with one line for each payer, how it is asked, and when."""
+"""The clinic's payer list: a CSV or XLSX file with one line for each payer, how it is asked, and when."""
 
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Callable, Iterator
 from datetime import time
@@ -12,7 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import ValidationError
 
-from hub.errors import Problem, Problems
+from hub.errors import MessageUnusable, Problem, Problems
+from hub.formats.sheets import read_sheet
 from hub.formats.x12.service_types import SERVICE_TYPES
 from hub.records import SEARCH_FIELDS, SEARCHES, OpenHours, Payer
 from hub.units import parse_duration, parse_time_of_day
@@ -26,6 +28,8 @@ COLUMNS = {
     "check": "yes, no, or self_pay when this stands for patients who pay themselves",
     "medicare": "yes for original Medicare",
     "types": "service types for appointments of a type, in place of service_types: `PHYSIO=PT; URGENT CARE=UC 98`",
+    "network": "in or out: whether the clinic is in the payer's network, by which amounts are chosen; in when empty",
+    "places": "place of service for appointments of a type, in place of 11 (office): `VIDEO=10 02`",
     "fields": f"what a question names the patient by: {' '.join(SEARCH_FIELDS)}; all but group when empty",
     "searches": f"ways to ask again after a rejection, where the payer allows them: {' '.join(SEARCHES)}; none when empty",
     "at_once": "questions that may be out at once, so that no payer is flooded; as many as the connection takes when empty",
@@ -40,17 +44,28 @@ _YES = {"yes": True, "true": True, "no": False, "false": False, "": False}
 _DAYS = ("mo", "tu", "we", "th", "fr", "sa", "su")
 _HOURS = re.compile(r"(?P<first>[a-z]{2})(?:-(?P<last>[a-z]{2}))?\s+(?P<opens>\d{1,2}:\d{2})\s*-\s*(?P<closes>\d{1,2}:\d{2})")
 MOST_AT_ONCE = 1000
+SPREADSHEET = ".xlsx"
 
 
 def read_payers(path: Path, problems: Problems) -> list[Payer]:
     """The list; every mistake with file, line and column goes to `problems`."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            text = lines.read()
+        return _PayerList(path, _text_of(path), problems).read()
+    except MessageUnusable as error:
+        problems.add(Problem("CFG-040", f"cannot read the payer list: {error}", str(path)))
     except (OSError, UnicodeDecodeError):
         problems.add(Problem("CFG-040", "cannot read the payer list, or it is not UTF-8", str(path)))
-        return []
-    return _PayerList(path, text, problems).read()
+    return []
+
+
+def _text_of(path: Path) -> str:
+    """The list as CSV; of a spreadsheet its first sheet, so that its rows are the lines.  Raises MessageUnusable."""
+    if path.suffix.lower() != SPREADSHEET:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            return lines.read()
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows([" ".join(cell.split()) for cell in row] for row in read_sheet(path.read_bytes()))
+    return out.getvalue()
 
 
 # Cells.  Each raises ValueError with words for who wrote the cell.
@@ -74,14 +89,30 @@ def _service_types(cell: str) -> tuple[str, ...]:
 
 
 def _types(cell: str) -> dict[str, tuple[str, ...]]:
+    return _by_type(cell, _service_types, "service types: PHYSIO=PT; URGENT CARE=UC 98")
+
+
+def _places(cell: str) -> dict[str, tuple[str, ...]]:
+    return _by_type(cell, _place_codes, "places of service: VIDEO=10 02; HOME VISIT=12")
+
+
+def _place_codes(cell: str) -> tuple[str, ...]:
+    codes = tuple(cell.split())
+    if wrong := [code for code in codes if not re.fullmatch("[0-9]{2}", code)]:
+        raise ValueError(f"{wrong[0]!r} is no place of service; 11 is an office, 02 and 10 are telehealth")
+    return codes
+
+
+def _by_type(cell: str, read: Callable[[str], tuple[str, ...]], example: str) -> dict[str, tuple[str, ...]]:
+    """Codes by appointment type."""
     found: dict[str, tuple[str, ...]] = {}
     for entry in filter(None, (part.strip() for part in cell.split(";"))):
         name, equals, codes = entry.rpartition("=")
         if not (equals and name.strip() and codes.strip()):
-            raise ValueError(f"{entry!r}: write an appointment type, =, and service types: PHYSIO=PT; URGENT CARE=UC 98")
+            raise ValueError(f"{entry!r}: write an appointment type, =, and {example}")
         if name.strip().upper() in found:
             raise ValueError(f"the appointment type {name.strip()!r} stands twice")
-        found[name.strip().upper()] = _service_types(codes)
+        found[name.strip().upper()] = read(codes)
     return found
 
 
@@ -143,6 +174,8 @@ _CELLS: dict[str, Callable[[str], Any]] = {
     "check": str,
     "medicare": _yes,
     "types": _types,
+    "network": str,
+    "places": _places,
     "fields": _words(SEARCH_FIELDS),
     "searches": _words(SEARCHES),
     "at_once": _at_once,
@@ -174,8 +207,10 @@ class _PayerList:
         self.problems.add(Problem(code, text, str(self.path), line, place, source))
 
     def place(self, column: str) -> int:
-        """Where the cell of a column begins in the line in hand, counted from 1."""
+        """Where the cell of a column begins in the line in hand, counted from 1; in a spreadsheet the number of the column."""
         number = list(self.rows.fieldnames or []).index(column) if column in (self.rows.fieldnames or []) else 0
+        if self.path.suffix.lower() == SPREADSHEET:
+            return number + 1
         text = self.lines[self.begun - 1] if self.begun <= len(self.lines) else ""
         return next((start for count, start in enumerate(_starts(text)) if count == number), 1)
 

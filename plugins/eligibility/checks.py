@@ -9,6 +9,7 @@ from hub import Appointment, Context, Coverage, CoverageCheck, Patient, Prepared
 from hub.formats.x12.exchange import new_numbers
 from hub.records import GONE, CoverageAttempt, Payer, Person
 from hub.units import iso
+from plugins.eligibility.follow_up import note_differences
 from plugins.eligibility.matching import DECIDED, UNANSWERED, headers_of, plan_end_of_patience, stop_waiting, with_attempt
 from plugins.eligibility.outcome import Decision
 from plugins.eligibility.people import CorrectedQuestion, as_asked, question_of, types_asked
@@ -122,6 +123,8 @@ async def _ask(check: CoverageCheck, visit: Visit, why: str, search: str, contex
         asked_for=check.asked_for or "",
         service_date=visit.service_date,
         service_types=list(payer.service_types),
+        network=payer.network,
+        places=list(payer.places.get((visit.appointment.type or "").strip().upper(), ())),
         why=why,
         search=search,
         asked_at=context.now,
@@ -225,7 +228,9 @@ def _payer_name(coverage: Coverage | None, payer: Payer | None) -> str | None:
 async def _save_decision(check: CoverageCheck, decision: Decision, context: Context) -> None:
     """Whatever a payer said before does not count any more."""
     update = {"outcome": decision.outcome, "action": decision.action, "who": decision.who, "cause": decision.cause}
-    await context.put(check.model_copy(update=update))
+    decided = check.model_copy(update=update)
+    await context.put(decided)
+    await note_differences(decided, context)
     context.note(decision.outcome, decision.action or "Nothing to ask: the patient pays")
     await context.save(work_for(check.id, check.plan.queue, decision))
 

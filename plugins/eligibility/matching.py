@@ -64,6 +64,8 @@ def headers_of(appointment: str, attempt: CoverageAttempt) -> dict[str, str]:
         "asked_for": attempt.asked_for,
         "service_date": day.isoformat() if day is not None else "",
         "service_types": " ".join(attempt.service_types),
+        "network": attempt.network,
+        "places": " ".join(attempt.places),
         "payer": attempt.payer,
         "trace": attempt.trace,
         "control_number": attempt.control_number,

@@ -18,7 +18,10 @@ def register_steps() -> list[type[AnyStep]]:
 def register_records() -> list[RecordKind]:
     def keys(item: WorklistItem) -> list[RecordKey]:
         found = [RecordKey("open", "yes" if item.open else "no"), RecordKey("appointment", item.appointment)]
-        return [*found, RecordKey("open_for", item.appointment)] if item.open else found
+        if item.open:  # two runs at once that open the same item: one of them goes again, and finds it
+            same = "\x1f".join((item.appointment, item.queue, item.topic, item.cause))
+            found += [RecordKey("open_for", item.appointment), RecordKey("open_as", same, unique=True)]
+        return found
 
     plain = frozenset({"open", "appointment", "open_for"})
     return [RecordKind("worklist_item", WorklistItem, keys, plain, save=save_item)]

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from connectors.simulators.ehr import EhrClient, segment
 from hub import WorklistItem
-from tests.plugins.clinic import Clinic, adt, at, eligibility, in1, jane, mrn, pid, siu
-from tests.support import ask
+from tests.plugins.clinic import (
+    SHARED,
+    Clinic,
+    RecordingTable,
+    adt,
+    at,
+    eligibility,
+    eligibility_file,
+    in1,
+    jane,
+    mrn,
+    pid,
+    siu,
+)
+from tests.support import ask, port_of, running_hub
 
 RICH = (
     "EB*A**98*****.2***N*Y",
@@ -114,3 +128,38 @@ async def test_the_notes_stay_while_the_payer_does_not_answer(tmp_path: Path) ->
         await ask(clinic.hub, "eligibility.check", appointment="F-1")
         await clinic.quiet()
         assert set(await open_items(clinic)) == {"differences"}
+
+
+OUT_OF_NETWORK = """payer,name,clearinghouse_id,service_types,network,places
+60054,Aetna,60054,30 98,out,VIDEO=02; OFFICE=10
+"""
+VIDEO = ("EB*B**98***27*40*****N", "III*ZZ*10", "EB*B**98***27*70*****N", "III*ZZ*11")
+
+
+async def test_the_co_payment_is_that_of_the_clinics_network_and_the_visits_place(tmp_path: Path) -> None:
+    """What the payer list says of the network, and of the place for appointments of this type."""
+    house = SHARED[0].clearinghouse
+    house.table = RecordingTable([jane(benefits=VIDEO), jane(member_id="W200")])
+    file = eligibility_file(tmp_path, house.port)
+    (tmp_path / "payers.csv").write_text(OUT_OF_NETWORK, encoding="utf-8")
+    async with running_hub(file) as hub, EhrClient("127.0.0.1", port_of(hub, "ehr")) as ehr:
+        clinic = Clinic(hub, ehr)
+        await booked(clinic)
+        await clinic.reaches("F-1", "covered")
+        assert (await clinic.card("F-1"))["chosen"]["co_payment"] | {"segments": []} == {
+            "value": "40", "segments": [], "why": "co-payment out of network",
+        }  # fmt: skip
+        await clinic.tell(adt("A08", pid(mrn("42")), in1("W200")))
+        await clinic.quiet()
+        card = await clinic.card("F-1")
+        assert card["owes"]["co_payment"] == "255", "the row of no place in particular"
+        assert card["owes"]["deductible_remaining"] is None, "what is left in network is not left here"
+
+
+async def test_the_notes_go_when_nobody_is_asked_any_more(tmp_path: Path) -> None:
+    async with eligibility(tmp_path, jane(given="JANET")) as clinic:
+        await booked(clinic)
+        assert set(await open_items(clinic)) == {"differences"}
+        await clinic.tell(adt("A08", pid(mrn("42")), segment("PV1", f2="O", f20="SP")))
+        assert await clinic.outcome("F-1") == "self_pay"
+        assert await open_items(clinic) == {}

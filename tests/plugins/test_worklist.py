@@ -12,7 +12,7 @@ import pytest
 from hub import Appointment, CoverageCheck, Message, WorklistItem
 from hub.bus.trial import Trial, try_flow
 from hub.clinic import Clinic as LoadedClinic
-from hub.errors import Refused
+from hub.errors import Conflict, Refused
 from tests.plugins.clinic import (
     DAY,
     ZONE,
@@ -176,6 +176,28 @@ async def rejected_visits(clinic: Clinic, *visits: tuple[str, datetime]) -> None
     """Visits whose member id the payer does not know."""
     await clinic.tell(adt("A04", pid(mrn("42")), in1("WRONG")))
     await clinic.tell(*(siu("S12", name, starts, pid(mrn("42"))) for name, starts in visits))
+
+
+async def test_two_runs_at_once_do_not_open_the_same_item_twice(tmp_path: Path) -> None:
+    """One of them is a conflict: it goes again, and finds the item."""
+    async with eligibility(tmp_path) as clinic:
+        core = clinic.hub.core
+        runs = [core.context("one"), core.context("other")]
+        for context in runs:
+            await context.save(WorklistItem(queue="it", text="Look.", who="it", cause="no answer: Aetna"))
+        await core.journal.commit(core.write_of(runs[0].changes, runs[0].now))
+        with pytest.raises(Conflict):
+            await core.journal.commit(core.write_of(runs[1].changes, runs[1].now))
+        again = core.context("again")
+        item = await again.save(WorklistItem(queue="it", text="Look again.", who="it", cause="no answer: Aetna"))
+        await core.journal.commit(core.write_of(again.changes, again.now))
+        assert [(i["id"], i["text"]) for i in await ask(clinic.hub, "worklist.list")] == [(item.id, "Look again.")]
+        for _ in range(2):  # and what was closed can be opened again
+            closing = core.context("closing")
+            await closing.save(WorklistItem(queue="it", cause="no answer: Aetna", open=False))
+            await closing.save(WorklistItem(queue="it", text="Look.", who="it", cause="no answer: Aetna"))
+            await core.journal.commit(core.write_of(closing.changes, closing.now))
+        assert len(await ask(clinic.hub, "worklist.list")) == 1
 
 
 async def test_the_list_has_the_promised_keys_and_the_oldest_first(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from hub.formats.loose_json import Unreadable, object_of, objects_of, read_object, text_of, texts_of
 from hub.formats.x12 import codes, report
+from hub.formats.x12.benefits import IN_OFFICE, Where
 from hub.formats.x12.eligibility import (
     DEPENDENT,
     MOST_REPEATS,
@@ -84,14 +85,14 @@ class Answer:
     """Why it says nothing about the patient."""
 
 
-def answer(data: bytes, service_types: Sequence[str] = (), service_date: str = "") -> dict[str, Any]:
+def answer(data: bytes, service_types: Sequence[str] = (), service_date: str = "", where: Where = IN_OFFICE) -> dict[str, Any]:
     """What the payer says, as `hub.formats.x12.report.answer` tells it.  Total: any bytes give an answer or a failure."""
     read = read_answer(data)
     findings = [f"{finding.code}: {finding.text}" for finding in read.reply.findings]
     if read.failure is not None:
         nothing: dict[str, Any] = {"set": None, "status": "unknown", "rejections": []}
         return nothing | {"failure": read.failure, "findings": findings}
-    return report.flat_answer(read.reply, service_types, service_date) | {"findings": findings}
+    return report.flat_answer(read.reply, service_types, service_date, where) | {"findings": findings}
 
 
 def describe(data: bytes) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from hub.format import Keys
 from hub.formats.coverages.answer import answer, read_answer
 from hub.formats.coverages.form import build_form
+from hub.formats.x12.benefits import Where
 from hub.formats.x12.exchange import EligibilityFormat, inquiry_of
 from hub.message import Message
 from hub.step import Context
@@ -27,8 +28,8 @@ class CoveragesFormat(EligibilityFormat):
             member=[p.subscriber.entity.id for p in people if p.subscriber.entity.id],
         )
 
-    def answer(self, body: bytes, service_types: list[str], service_date: str) -> dict[str, Any]:
-        return answer(body, service_types, service_date)
+    def answer(self, body: bytes, service_types: list[str], service_date: str, where: Where) -> dict[str, Any]:
+        return answer(body, service_types, service_date, where)
 
     async def write(self, values: dict[str, Any], message: Message, context: Context) -> Message:  # noqa: ARG002
         """No number goes along: the partner gives each question an id of its own, under which its answer is fetched."""

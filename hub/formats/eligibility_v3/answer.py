@@ -19,6 +19,7 @@ from typing import Any
 from hub.formats.eligibility_v3 import names
 from hub.formats.loose_json import Unreadable, object_of, objects_of, read_object, text_of, texts_of
 from hub.formats.x12 import codes, report
+from hub.formats.x12.benefits import IN_OFFICE, Where
 from hub.formats.x12.eligibility import (
     DEPENDENT,
     MOST_REPEATS,
@@ -57,24 +58,24 @@ class Answer:
     """The payer's own answer, when it was sent along."""
 
 
-def answer(data: bytes, service_types: Sequence[str] = (), service_date: str = "") -> dict[str, Any]:
+def answer(data: bytes, service_types: Sequence[str] = (), service_date: str = "", where: Where = IN_OFFICE) -> dict[str, Any]:
     """What the payer says, as `hub.formats.x12.report.answer` tells it.  Total: any bytes give an answer or a failure."""
     read = read_answer(data)
-    found = _told(read, service_types, service_date)
+    found = _told(read, service_types, service_date, where)
     if read.x12:
-        found = _which_counts(report.answer(read.x12, service_types, service_date), found)
+        found = _which_counts(report.answer(read.x12, service_types, service_date, where), found)
     numbers = [*found.get("trace_numbers", []), *read.control_numbers]
     if numbers:
         found["trace_numbers"] = list(dict.fromkeys(numbers))
     return found
 
 
-def _told(read: Answer, service_types: Sequence[str], service_date: str) -> dict[str, Any]:
+def _told(read: Answer, service_types: Sequence[str], service_date: str, where: Where) -> dict[str, Any]:
     findings = [f"{finding.code}: {finding.text}" for finding in read.reply.findings]
     if read.failure is not None:
         nothing: dict[str, Any] = {"set": None, "status": "unknown", "rejections": []}
         return nothing | {"failure": read.failure, "findings": findings}
-    return report.flat_answer(read.reply, service_types, service_date) | {"findings": findings}
+    return report.flat_answer(read.reply, service_types, service_date, where) | {"findings": findings}
 
 
 def _which_counts(payers: dict[str, Any], rendered: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from hub.format import Keys
 from hub.formats.eligibility_v3.answer import answer, read_answer
 from hub.formats.eligibility_v3.request import build_request, control_number
+from hub.formats.x12.benefits import Where
 from hub.formats.x12.exchange import EligibilityFormat, inquiry_of, numbers_for
 from hub.message import Message
 from hub.step import Context
@@ -29,8 +30,8 @@ class EligibilityV3Format(EligibilityFormat):
             other=[("trace", number) for number in dict.fromkeys([*traces, *read.control_numbers])],
         )
 
-    def answer(self, body: bytes, service_types: list[str], service_date: str) -> dict[str, Any]:
-        return answer(body, service_types, service_date)
+    def answer(self, body: bytes, service_types: list[str], service_date: str, where: Where) -> dict[str, Any]:
+        return answer(body, service_types, service_date, where)
 
     async def write(self, values: dict[str, Any], message: Message, context: Context) -> Message:
         inquiry = inquiry_of(values)

@@ -22,6 +22,24 @@ _AMOUNT = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
+class Where:
+    """Where a visit takes place, as far as amounts depend on it."""
+
+    in_network: bool = True
+    """Whether the clinic is in the plan's network."""
+    places: tuple[str, ...] = ("11",)
+    """Place of service codes (CMS): 11 office, 02 and 10 telehealth."""
+
+    @property
+    def other_network(self) -> str:
+        """EB12 of what does not count here."""
+        return "N" if self.in_network else "Y"
+
+
+IN_OFFICE = Where()
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
     """One amount, where it stands, and why it was taken; no amount when the rules could not decide."""
 
@@ -30,7 +48,14 @@ class Chosen:
     why: str
 
 
-def status(patient: Patient, service_types: Sequence[str] = (), *, service_date: str = "", rejected_above: bool = False) -> str:
+def status(
+    patient: Patient,
+    service_types: Sequence[str] = (),
+    *,
+    service_date: str = "",
+    rejected_above: bool = False,
+    where: Where = IN_OFFICE,
+) -> str:
     """`active`, `active_review`, `inactive`, `not_covered`, `unknown`, `rejected`.
 
     The plan as a whole (EB03 = 30) decides; if it is not mentioned the asked service types do, and another one never.  A plan
@@ -47,7 +72,7 @@ def status(patient: Patient, service_types: Sequence[str] = (), *, service_date:
     if active and outside(patient, service_date):
         return "active_review"
     if active:
-        return "not_covered" if _refused(patient, set(service_types) - {PLAN}) else "active"
+        return "not_covered" if _refused(patient, set(service_types) - {PLAN}, where) else "active"
     if inactive:
         return "inactive"
     return "not_covered" if _not_covered_at_all(patient, {PLAN, *service_types}) else "unknown"
@@ -71,9 +96,9 @@ def _families(benefits: list[Benefit]) -> set[str]:
     return {"Medicare" if kind in codes.MEDICARE_PARTS else kind for kind in kinds}
 
 
-def _refused(patient: Patient, asked: set[str]) -> bool:
-    """Whether what was asked for is not covered, other than out of network."""
-    return any(b.code == "I" and b.network != "N" and asked & set(b.service_types) for b in patient.benefits)
+def _refused(patient: Patient, asked: set[str], where: Where) -> bool:
+    """Whether what was asked for is not covered, other than in the network that does not count here."""
+    return any(b.code == "I" and b.network != where.other_network and asked & set(b.service_types) for b in patient.benefits)
 
 
 def _not_covered_at_all(patient: Patient, asked: set[str]) -> bool:
@@ -97,41 +122,41 @@ def group_number(patient: Patient) -> str | None:
     return None
 
 
-def co_payment(patient: Patient, service_types: Sequence[str] = ()) -> Chosen | None:
+def co_payment(patient: Patient, service_types: Sequence[str] = (), where: Where = IN_OFFICE) -> Chosen | None:
     """The co-payment of one visit (EB*B); None when the payer named none."""
     rows = [b for b in patient.benefits if b.code == "B" and b.amount and b.period in ("", codes.PERIOD_VISIT)]
-    rows = [b for b in rows if b.network != "N"]
+    rows = [b for b in rows if b.network != where.other_network]
     rows = _for_service(rows, service_types)
-    rows, network = _prefer_network(rows)
-    rows = _prefer_office(rows)
+    rows, network = _prefer_network(rows, where)
+    rows = _prefer_place(rows, where)
     return _only_one(rows, f"co-payment{network}")
 
 
-def co_insurance(patient: Patient, service_types: Sequence[str] = ()) -> Chosen | None:
+def co_insurance(patient: Patient, service_types: Sequence[str] = (), where: Where = IN_OFFICE) -> Chosen | None:
     """The patient's share of the price (EB*A), as the payer wrote it: .2 is a fifth; None when the payer named none."""
-    rows = [b for b in patient.benefits if b.code == "A" and b.percent and b.network != "N"]
+    rows = [b for b in patient.benefits if b.code == "A" and b.percent and b.network != where.other_network]
     rows = _for_service(rows, service_types)
-    rows, network = _prefer_network(rows)
-    return _only_one(_prefer_office(rows), f"co-insurance{network}", "share")
+    rows, network = _prefer_network(rows, where)
+    return _only_one(_prefer_place(rows, where), f"co-insurance{network}", "share")
 
 
-def deductible_remaining(patient: Patient) -> Chosen | None:
+def deductible_remaining(patient: Patient, where: Where = IN_OFFICE) -> Chosen | None:
     """What is left of the deductible (EB*C)."""
-    return _still_to_pay(patient, "C", "deductible")
+    return _still_to_pay(patient, "C", "deductible", where)
 
 
-def out_of_pocket_remaining(patient: Patient) -> Chosen | None:
+def out_of_pocket_remaining(patient: Patient, where: Where = IN_OFFICE) -> Chosen | None:
     """What the patient may still have to pay in all before the plan pays everything (EB*G)."""
-    return _still_to_pay(patient, "G", "out-of-pocket limit")
+    return _still_to_pay(patient, "G", "out-of-pocket limit", where)
 
 
-def _still_to_pay(patient: Patient, code: str, words: str) -> Chosen | None:
+def _still_to_pay(patient: Patient, code: str, words: str, where: Where) -> Chosen | None:
     """The smaller of individual and family, which is what binds first."""
-    rows = [b for b in patient.benefits if b.code == code and b.amount and b.network != "N"]
+    rows = [b for b in patient.benefits if b.code == code and b.amount and b.network != where.other_network]
     if any(b.insurance_type == "MB" for b in rows):  # part B of Medicare pays for visits, part A for stays
         rows = [b for b in rows if b.insurance_type != "MA"]
-    individual = _remaining([b for b in rows if b.level in ("IND", "")], f"individual {words}")
-    family = _remaining([b for b in rows if b.level == "FAM"], f"family {words}")
+    individual = _remaining([b for b in rows if b.level in ("IND", "")], f"individual {words}", where)
+    family = _remaining([b for b in rows if b.level == "FAM"], f"family {words}", where)
     if individual is None or family is None:
         return individual or family
     unclear = next((c for c in (individual, family) if c.amount is None), None)
@@ -141,15 +166,15 @@ def _still_to_pay(patient: Patient, code: str, words: str) -> Chosen | None:
     return Chosen(smaller.amount, smaller.segments, f"{smaller.why}: smaller than segment {other.segments[0]}")
 
 
-def _remaining(rows: list[Benefit], what: str) -> Chosen | None:
+def _remaining(rows: list[Benefit], what: str, where: Where) -> Chosen | None:
     """As the payer says it (period 29), else what it has set (23, 22, 25) less what it has counted (24)."""
     said = [b for b in rows if b.period == codes.PERIOD_REMAINING]
     if said:
         said = [b for b in said if not b.service_types or PLAN in b.service_types] or said
-        said, network = _prefer_network(said)
+        said, network = _prefer_network(said, where)
         return _only_one(said, f"remaining {what}{network}")
     whole = [b for b in rows if not b.service_types or PLAN in b.service_types]
-    whole, network = _prefer_network(whole)
+    whole, network = _prefer_network(whole, where)
     base = _only_one([b for b in whole if b.period in codes.PERIODS_OF_A_YEAR], "")
     met = _only_one([b for b in whole if b.period == codes.PERIOD_TO_DATE], "")
     if base is None or met is None:
@@ -171,16 +196,21 @@ def _for_service(rows: list[Benefit], service_types: Sequence[str]) -> list[Bene
     return [b for b in rows if not b.service_types]
 
 
-def _prefer_network(rows: list[Benefit]) -> tuple[list[Benefit], str]:
-    for network, words in (("Y", " in network"), ("W", " in and out of network")):
+def _prefer_network(rows: list[Benefit], where: Where) -> tuple[list[Benefit], str]:
+    ours = ("Y", " in network") if where.in_network else ("N", " out of network")
+    for network, words in (ours, ("W", " in and out of network")):
         found = [b for b in rows if b.network == network]
         if found:
             return found, words
     return rows, ", network not said" if rows else ""
 
 
-def _prefer_office(rows: list[Benefit]) -> list[Benefit]:
-    return [b for b in rows if "11" in b.places] or [b for b in rows if not b.places] or rows
+def _prefer_place(rows: list[Benefit], where: Where) -> list[Benefit]:
+    """Rows of the first of the visit's places that has some, else those of no place in particular."""
+    for place in where.places:
+        if found := [b for b in rows if place in b.places]:
+            return found
+    return [b for b in rows if not b.places] or rows
 
 
 def _only_one(rows: list[Benefit], why: str, what: str = "amount") -> Chosen | None:
@@ -195,9 +225,9 @@ def _only_one(rows: list[Benefit], why: str, what: str = "amount") -> Chosen | N
     return Chosen(values[0], segments[:1], why)
 
 
-def authorization(patient: Patient, service_types: Sequence[str] = ()) -> Chosen | None:
+def authorization(patient: Patient, service_types: Sequence[str] = (), where: Where = IN_OFFICE) -> Chosen | None:
     """Whether the service needs authorization (EB11): `Y`, `N`, `U`; None when the payer did not say."""
-    rows = [b for b in patient.benefits if b.authorization and b.network != "N"]
+    rows = [b for b in patient.benefits if b.authorization and b.network != where.other_network]
     rows = _for_service(rows, service_types)
     said = {b.authorization for b in rows}
     if not said:

@@ -7,6 +7,7 @@ from typing import Any
 
 from hub.format import Keys
 from hub.formats.x12 import report
+from hub.formats.x12.benefits import Where
 from hub.formats.x12.eligibility import read_eligibility
 from hub.formats.x12.envelope import read
 from hub.formats.x12.exchange import EligibilityFormat, inquiry_of, numbers_for
@@ -37,8 +38,8 @@ class X12Format(EligibilityFormat):
             other=[("trace", number) for p in people for _, number in p.level.traces if number],
         )
 
-    def answer(self, body: bytes, service_types: list[str], service_date: str) -> dict[str, Any]:
-        return report.answer(body, service_types, service_date)
+    def answer(self, body: bytes, service_types: list[str], service_date: str, where: Where) -> dict[str, Any]:
+        return report.answer(body, service_types, service_date, where)
 
     async def write(self, values: dict[str, Any], message: Message, context: Context) -> Message:
         inquiry = inquiry_of(values)

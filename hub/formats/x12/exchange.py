@@ -13,6 +13,7 @@ from typing import Any
 from hub.errors import MessageUnusable
 from hub.format import Fields, WritableFormat
 from hub.formats.dotted import DottedFields
+from hub.formats.x12.benefits import IN_OFFICE, Where
 from hub.formats.x12.inquiry import Inquiry, PersonNamed
 from hub.formats.x12.write import MOST_CONTROL
 from hub.message import Message
@@ -78,14 +79,15 @@ class EligibilityFormat(WritableFormat):
     """A way to ask a payer and to read what it says."""
 
     @abstractmethod
-    def answer(self, body: bytes, service_types: list[str], service_date: str) -> dict[str, Any]:
+    def answer(self, body: bytes, service_types: list[str], service_date: str, where: Where) -> dict[str, Any]:
         """What the payer says, as `report.answer` tells it.  Total: any bytes are an answer or a `failure`.
 
-        `service_types` are those that were asked for, `service_date` is the day of the visit (CCYYMMDD).
+        `service_types` are those that were asked for, `service_date` is the day of the visit (CCYYMMDD), `where` its place.
         """
 
     def open(self, message: Message) -> Fields:
-        answer = self.answer(message.body, message.headers.get("service_types", "").split(), _day(message))
+        types = message.headers.get("service_types", "").split()
+        answer = self.answer(message.body, types, _day(message), _where(message))
         asked, answered = message.headers.get("trace"), answer.get("trace_numbers")
         if asked and answered and asked not in answered:
             return DottedFields(_FOREIGN)
@@ -119,6 +121,12 @@ async def new_numbers(context: Context) -> tuple[str, int]:
 def _day(message: Message) -> str:
     """The day of the visit, as X12 writes it."""
     return message.headers.get("service_date", "").replace("-", "")[:8]
+
+
+def _where(message: Message) -> Where:
+    """Where the visit takes place (headers `network`: in, out; `places`: codes)."""
+    places = tuple(message.headers.get("places", "").split())
+    return Where(message.headers.get("network") != "out", places or IN_OFFICE.places)
 
 
 def inquiry_of(values: dict[str, Any]) -> Inquiry:

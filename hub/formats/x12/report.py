@@ -36,7 +36,9 @@ def describe(data: bytes) -> dict[str, Any]:
     return {"format": "x12", "findings": [f.as_dict() for f in findings], "interchanges": interchanges}
 
 
-def answer(data: bytes, service_types: Sequence[str] = (), service_date: str = "") -> dict[str, Any]:
+def answer(
+    data: bytes, service_types: Sequence[str] = (), service_date: str = "", where: benefits.Where = benefits.IN_OFFICE
+) -> dict[str, Any]:
     """The first answer in a file, flat, for mappings: what the payer says about one patient, or why it says nothing.
 
     `service_types` are those that were asked for, `service_date` is the day of the visit (CCYYMMDD).
@@ -52,7 +54,7 @@ def answer(data: bytes, service_types: Sequence[str] = (), service_date: str = "
         if transaction.set == "271" and transaction.readable:
             reply = read_eligibility(transaction)
             findings.add(*check(transaction), *reply.findings)
-            result |= flat_answer(reply, service_types, service_date)
+            result |= flat_answer(reply, service_types, service_date, where)
             break
         if transaction.set == "999" and any(verdict.refused for verdict in read_999(transaction)):
             result |= {"set": "999", "failure": "The payer refused the form of our inquiry (999)."}
@@ -63,14 +65,16 @@ def answer(data: bytes, service_types: Sequence[str] = (), service_date: str = "
     return result
 
 
-def flat_answer(reply: Eligibility, service_types: Sequence[str], service_date: str) -> dict[str, Any]:
+def flat_answer(
+    reply: Eligibility, service_types: Sequence[str], service_date: str, where: benefits.Where = benefits.IN_OFFICE
+) -> dict[str, Any]:
     """What a reply says about its first patient, flat; however it was sent."""
     rejections = [_rejection(r) for r in reply.rejections]
     found: dict[str, Any] = {"set": "271", "failure": None, "reference": reply.reference, "rejections": rejections}
     if not reply.patients:
         return found | {"status": "rejected" if rejections else "unknown"}
     patient = reply.patients[0]
-    coverage = _coverage(patient, service_types, service_date, rejected_above=bool(rejections))
+    coverage = _coverage(patient, service_types, service_date, rejected_above=bool(rejections), where=where)
     instead = benefits.plan_instead(patient)
     coverage["rejections"] = rejections + coverage["rejections"]
     coverage["subscriber"] |= _more_of(patient.subscriber)
@@ -176,11 +180,18 @@ def _inquiry(patient: Patient) -> dict[str, Any]:
 
 
 def _coverage(
-    patient: Patient, service_types: Sequence[str] = (), service_date: str = "", *, rejected_above: bool = False
+    patient: Patient,
+    service_types: Sequence[str] = (),
+    service_date: str = "",
+    *,
+    rejected_above: bool = False,
+    where: benefits.Where = benefits.IN_OFFICE,
 ) -> dict[str, Any]:
     first, last = benefits.covered_days(patient)
     return {
-        "status": benefits.status(patient, service_types, service_date=service_date, rejected_above=rejected_above),
+        "status": benefits.status(
+            patient, service_types, service_date=service_date, rejected_above=rejected_above, where=where
+        ),
         **_people(patient),
         "plan": benefits.plan_name(patient),
         "dates": [
@@ -193,11 +204,11 @@ def _coverage(
         "other_coverage": [other.as_dict() for other in other_coverages(patient)],
         "programmes": programmes(patient),
         "chosen": {
-            "co_payment": _chosen(benefits.co_payment(patient, service_types)),
-            "co_insurance": _chosen(benefits.co_insurance(patient, service_types)),
-            "deductible_remaining": _chosen(benefits.deductible_remaining(patient)),
-            "out_of_pocket_remaining": _chosen(benefits.out_of_pocket_remaining(patient)),
-            "authorization": _chosen(benefits.authorization(patient, service_types)),
+            "co_payment": _chosen(benefits.co_payment(patient, service_types, where)),
+            "co_insurance": _chosen(benefits.co_insurance(patient, service_types, where)),
+            "deductible_remaining": _chosen(benefits.deductible_remaining(patient, where)),
+            "out_of_pocket_remaining": _chosen(benefits.out_of_pocket_remaining(patient, where)),
+            "authorization": _chosen(benefits.authorization(patient, service_types, where)),
         },
         "rejections": [_rejection(r) for r in patient.rejections],
     }

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hub.errors import Problem, Problems
+from hub.formats.sheets import write_xlsx
 from hub.records import Payer
 from hub.settings.payers import read_payers
 
@@ -52,7 +53,30 @@ def test_what_spreadsheets_do_to_a_list_is_no_mistake(tmp_path: Path, content: b
     assert [(p.payer, p.name) for p in payers] == [("1", "A")]
 
 
+def test_the_list_may_be_a_spreadsheet_and_its_leading_zeros_stay(tmp_path: Path) -> None:
+    file = tmp_path / "payers.xlsx"
+    rows = [["payer", "name", "clearinghouse_id", "network", "places"], ["00042", "A, Inc.", "00042", "out", "VIDEO=10 02"]]
+    file.write_bytes(write_xlsx(rows))
+    problems = Problems()
+    (payer,) = read_payers(file, problems)
+    assert problems.found == []
+    assert (payer.payer, payer.name, payer.clearinghouse_id) == ("00042", "A, Inc.", "00042")
+    assert (payer.network, payer.places) == ("out", {"VIDEO": ("10", "02")})
+    file.write_bytes(write_xlsx([*rows, ["2", "B", "2", "in", "VIDEO=office"]]))
+    read_payers(file, problems)
+    assert [(p.code, p.line, p.column) for p in problems.found] == [("CFG-042", 3, 5)]
+
+
+def test_a_spreadsheet_that_is_none_is_a_mistake_and_no_crash(tmp_path: Path) -> None:
+    file, problems = tmp_path / "payers.xlsx", Problems()
+    file.write_bytes(b"PK\3\4 and nothing more")
+    assert read_payers(file, problems) == []
+    assert [(p.code, "XLSX" in p.text) for p in problems.found] == [("CFG-040", True)]
+
+
 MISTAKES = {
+    "a word under network": ("payer,name,clearinghouse_id,network\n1,A,1,maybe\n", "CFG-042", 2, "network"),
+    "a word under places": ("payer,name,clearinghouse_id,places\n1,A,1,VIDEO=office\n", "CFG-042", 2, "place of service"),
     "an unknown column": ("payer,name,clearing_house\n1,A,1\n", "CFG-041", 1, "clearing_house"),
     "two unknown columns": ("payer,name,colour,clearing_house\n1,A,r,1\n", "CFG-041", 1, "clearing_house"),
     "a missing column": ("payer,clearinghouse_id\n1,1\n", "CFG-041", 1, "name"),

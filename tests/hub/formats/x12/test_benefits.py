@@ -326,5 +326,7 @@ def test_described_and_answered_agree_where_nothing_was_asked_for() -> None:
     segments = ["EB*1**30**GOLD", "EB*B**98***27*25*****Y", "EB*C*IND*30***29*310.50*****Y"]
     (described,) = transactions(report.describe(answer_271(*segments)))[0]["coverages"]
     answered = answer(*segments)
-    for key in ("status", "plan", "benefits", "subscriber", "patient", "payer"):
+    for key in ("status", "plan", "benefits", "payer"):
         assert answered[key] == described[key]
+    for who in ("subscriber", "patient"):  # of an answer more is compared with the chart
+        assert answered[who].items() >= described[who].items()
