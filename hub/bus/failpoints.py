@@ -9,13 +9,14 @@ says so in its log with every start.  There are two sorts:
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ STAGES = {
     "body_named": "a large body has its name, the folder is not yet on disk",
 }
 BEFORE_THE_KILL = 0.05
-"""Seconds a kill in the writer's thread waits, in which whatever is said too early gets out."""
+"""Seconds a kill at the writer waits, in which whatever is said too early gets out."""
 
 
 def active() -> frozenset[str]:
@@ -100,6 +101,8 @@ def break_on_purpose(core: Core, points: frozenset[str]) -> None:
     committer = getattr(core.journal.engine, "committer", None)
     if committer is not None:  # a writer in a process of its own is broken there
         break_writer(committer, points)
+    elif points:
+        _break_postgres(core, points)
     if "unbounded_queue" in points:
         core.admission.most_bytes = core.admission.most_messages = sys.maxsize
     if "marks_not_awaited" in points:
@@ -116,6 +119,20 @@ def break_writer(committer: Committer, points: frozenset[str]) -> None:
         writer.connection = _Watched(writer.connection)
     if points & {"dedupe_off", "writer_swallows_errors"}:
         committer.applies = _BrokenWriter(writer, points)
+
+
+def _break_postgres(core: Core, points: frozenset[str]) -> None:
+    from hub.store.postgres import PostgresWriter  # a process that writes to SQLite does not need it
+
+    if not isinstance(core.store.writer, PostgresWriter):
+        return
+    writer: Any = core.store.writer
+    if "synchronous_off" in points:
+        raise ValueError("the failpoint synchronous_off is one of a store on SQLite")
+    if _left.keys() & {"in_commit", "committed"}:
+        writer._run = _watched(writer._run)  # noqa: SLF001 - where a group becomes a statement
+    if points & {"dedupe_off", "writer_swallows_errors"}:
+        core.journal.engine.writer = _BrokenPostgresWriter(writer, points)  # type: ignore[attr-defined]
 
 
 def _arm(points: frozenset[str]) -> None:
@@ -144,6 +161,20 @@ class _Watched:
         return found
 
 
+def _watched(run: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+    """The same two stages on PostgreSQL, where one statement writes a group and commits it: before it, and after it."""
+
+    async def watched(batch: Any) -> Any:
+        if _left.get("in_commit") == 1:
+            await asyncio.sleep(BEFORE_THE_KILL)
+        reached("in_commit")
+        found = await run(batch)
+        reached("committed")
+        return found
+
+    return watched
+
+
 class _BrokenWriter:
     """A writer that forgets what it has seen, or says nothing of what went wrong."""
 
@@ -154,15 +185,30 @@ class _BrokenWriter:
         return getattr(self._writer, name)
 
     def apply(self, writes: Sequence[Write]) -> None:
-        if "dedupe_off" in self._points:
-            for write in writes:
-                for message in write.messages:
-                    message.seen_key = None
+        self._forget_what_was_seen(writes)
         if "writer_swallows_errors" not in self._points:
             self._writer.apply(writes)
             return
         with contextlib.suppress(Exception):
             self._writer.apply(writes)
+
+    def _forget_what_was_seen(self, writes: Sequence[Write]) -> None:
+        if "dedupe_off" in self._points:
+            for write in writes:
+                for message in write.messages:
+                    message.seen_key = None
+
+
+class _BrokenPostgresWriter(_BrokenWriter):
+    """The same on PostgreSQL."""
+
+    async def apply(self, writes: Sequence[Write]) -> None:  # type: ignore[override]
+        self._forget_what_was_seen(writes)
+        try:
+            await self._writer.apply(writes)
+        except Exception:
+            if "writer_swallows_errors" not in self._points:
+                raise
 
 
 def _not_waiting(journal: Any) -> Any:
