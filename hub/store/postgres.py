@@ -332,7 +332,15 @@ class PostgresWriter:
         alone = passed[0] if passed and passed[0].alone else None
         if given_up or alone:
             return await self._in_steps(batch, given_up or [], alone)
-        return await self._run(batch) if batch.rows else None
+        if batch.rows:
+            return await self._run(batch)
+        if any(message.duplicate for message in each(passed, lambda write: write.messages)):
+            await self._wait_for_standbys()
+        return None
+
+    async def _wait_for_standbys(self) -> None:
+        """What only repeats is answered when what it repeats is wherever a commit has to be: the lock is a commit, too."""
+        await self._connection.execute("SELECT FROM node WHERE id = $1 FOR UPDATE", self.node)
 
     async def _in_steps(self, batch: Batch, given_up: list[tuple[Any, ...]], alone: Write | None) -> tuple[int, int]:
         """Keys that only one record may have are given up before another one takes them; rare changes come last."""

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from hub.store.postgres import PostgresWriter
+from hub.store.postgres_opening import migrate
+from hub.store.rows import NewMessage, Write
 from tests.chaos.nursery import Nursery
 from tests.chaos.rig import CLINIC, Rig
 from tests.chaos.test_kills import LONG, figures, keep_figures
@@ -107,6 +110,44 @@ async def test_what_only_the_primary_has_is_not_acknowledged_not_even_after_its_
         verdict = await rig.settle(60)
     assert verdict.wrong == {}
     assert verdict.repeats <= rig.repeats_allowed()
+
+
+async def test_a_resend_to_another_hub_is_not_acknowledged_before_the_standby_has_what_it_repeats(pair: Pair) -> None:
+    """The first one's session was ended while it waited for the standby: then others see what it has written."""
+    execute(pair.primary.url("postgres"), "CREATE DATABASE hub")
+    await migrate(pair.url("hub"), "")
+    first, second = PostgresWriter(pair.url("hub")), PostgresWriter(pair.url("hub"))
+    await first.open()
+    joining = asyncio.create_task(second.open())
+    await until(lambda: joining.done() or pair.primary.query("hub", "SELECT count(*) FROM node") == [(2,)])
+    await first.know()
+    await joining
+    receiver = pair.standby.query("postgres", "SELECT pid FROM pg_stat_wal_receiver")[0][0]
+    os.kill(receiver, signal.SIGSTOP)
+    try:
+        sending = asyncio.create_task(first.apply([Write(messages=[received()])]))
+        await until(lambda: pair.primary.query("postgres", _WRITER_WAITS)[0][0])
+        waits = _WRITER_WAITS.replace("count(*)", "pg_terminate_backend(pid)")
+        pair.primary.query("postgres", waits)
+        await until(lambda: pair.primary.query("hub", "SELECT count(*) FROM message") == [(1,)])
+        again = received()
+        resending = asyncio.create_task(second.apply([Write(messages=[again])]))
+        await asyncio.sleep(1.0)
+        assert not resending.done()
+        assert not sending.done()
+    finally:
+        os.kill(receiver, signal.SIGCONT)
+    await asyncio.gather(sending, resending)
+    assert again.duplicate
+    await first.close()
+    await second.close()
+
+
+def received() -> NewMessage:
+    return NewMessage(
+        id="m", at=1, connection="c", direction="in", format="bytes", type="ADT^A04", control_id="m", parent=None, generation=0,
+        size=4, digest=b"d", body=b"body", works=[], seen_key=b"key", keys=[],
+    )  # fmt: skip
 
 
 _OPEN = "SELECT count(*) FROM work WHERE state IN ('waiting', 'working')"
