@@ -27,6 +27,7 @@ def card_lines(visit: dict[str, Any]) -> Iterator[str]:
         yield from _amounts(visit)
     facts = {"to do": visit["action"], "who": visit["who"], "cause": visit["cause"], "other payer": visit["other_payer"]}
     yield from (_line(name, value) for name, value in facts.items() if value)
+    yield from (_line("note", note) for note in visit["notes"])
     yield from _differences(visit)
     for other in visit["others"]:
         yield _line(

@@ -51,8 +51,8 @@ def show_visits(lines: list[dict[str, Any]], *, empty: str) -> None:
             line["payer"],
             OUTCOME_WORDS[line["outcome"]] + (f" (by {line['verified']['how']})" if line["verified"] else ""),
             Owes(**line["owes"]).in_words(),
-            line["who"],
-            line["action"],
+            line["who"] or ("coordinator" if line["notes"] else None),
+            line["action"] or " ".join(line["notes"]),
         )
         for line in lines
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hub import Appointment, Context, Coverage, CoverageCheck, Patient, WorklistItem
 from hub.records import GONE
 from plugins.eligibility.differences import differences
-from plugins.eligibility.outcome import DIFFERENCES, OTHER_PAYER, notes
+from plugins.eligibility.outcome import DIFFERENCES, OTHER_PAYER, Decision, notes
 from plugins.eligibility.people import as_asked, is_declined, question_of
 from plugins.eligibility.visits import chart_of
 
@@ -30,15 +30,20 @@ def first_coverage(patient: Patient) -> Coverage | None:
     return patient.coverages[0] if patient.coverages else None
 
 
+async def open_notes(check: CoverageCheck, context: Context) -> dict[str, Decision]:
+    """What an answer says that is to be looked at, by topic, without what somebody said no to."""
+    found = notes(check)
+    return {topic: note for topic, note in found.items() if not await is_declined(topic, check, context)}
+
+
 async def note_differences(check: CoverageCheck, context: Context) -> None:
     """A reaction to a saved answer."""
     if check.outcome in _NO_ANSWER:
         return
-    found = notes(check)
+    found = await open_notes(check, context)
     open_items = await context.find(WorklistItem, "open_for", check.id)
     for topic in TOPICS:
-        note = found.get(topic)
-        if note is not None and not await is_declined(topic, check, context):
+        if (note := found.get(topic)) is not None:
             item = WorklistItem(
                 appointment=check.id,
                 queue=check.plan.queue,
@@ -49,7 +54,7 @@ async def note_differences(check: CoverageCheck, context: Context) -> None:
             )
             await context.save(item)
         elif any(item.topic == topic for item in open_items):
-            await close_note(check.id, topic, "declined" if note is not None else "the payer does not say so any more", context)
+            await close_note(check.id, topic, "the payer does not say so any more", context)
 
 
 async def close_notes(appointment: Appointment, context: Context) -> None:

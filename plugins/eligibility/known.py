@@ -7,7 +7,8 @@ from datetime import date, datetime, timedelta
 
 from hub import Appointment, Context, CoverageCheck, Patient
 from hub.errors import NotFound, Refused
-from hub.records import Chosen, Outcome, Owes
+from hub.records import GONE, Chosen, Outcome, Owes
+from plugins.eligibility.follow_up import open_notes
 from plugins.eligibility.people import Verification, verification_of
 from plugins.eligibility.visits import chart_of, site_of
 
@@ -28,6 +29,12 @@ class KnownVisit:
     """Where the visit takes place."""
     verified: Verification | None = None
     """What somebody found out by phone, while it counts: then it is what the front desk goes by."""
+    notes: tuple[str, ...] = ()
+    """What is to be looked at although the outcome stands."""
+
+    @property
+    def needs_somebody(self) -> bool:
+        return self.action is not None or bool(self.notes)
 
     @property
     def outcome(self) -> Outcome:
@@ -83,7 +90,9 @@ async def known_visit(appointment: Appointment, context: Context) -> KnownVisit:
     check = await context.get(CoverageCheck, appointment.id) or CoverageCheck(id=appointment.id)
     patient = await chart_of(appointment, context)
     verified = await verification_of(appointment, check, context) if check.outcome != "withdrawn" else None
-    return KnownVisit(appointment, patient, check, starts, verified)
+    noted = await open_notes(check, context) if verified is None and appointment.status not in GONE else {}
+    texts = tuple(note.action or "" for note in noted.values())
+    return KnownVisit(appointment, patient, check, starts, verified, texts)
 
 
 async def visits_of(day: date, context: Context, site: str | None = None) -> list[KnownVisit]:

@@ -61,10 +61,10 @@ class StatsParams(BaseModel):
 async def list_visits(params: ListParams, context: Context) -> list[dict[str, Any]]:
     """A line for each visit of a day, in the order of the day."""
     day = day_named(params.date, context.now, context.site.zone)
-    lines = [visit_line(visit) for visit in await visits_of(day, context, params.site)]
+    visits = await visits_of(day, context, params.site)
     if params.state == "problem":
-        return [line for line in lines if line["action"] is not None]
-    return [line for line in lines if params.state is None or line["outcome"] == params.state]
+        return [visit_line(visit) for visit in visits if visit.needs_somebody]
+    return [visit_line(visit) for visit in visits if params.state in (None, visit.outcome)]
 
 
 def visit_line(visit: KnownVisit) -> dict[str, Any]:
@@ -81,6 +81,7 @@ def visit_line(visit: KnownVisit) -> dict[str, Any]:
         "verified": verified_line(visit),
         "action": visit.action,
         "who": visit.who,
+        "notes": list(visit.notes),
         "checked_at": iso(check.checked_at) if check.checked_at else None,
     }
 

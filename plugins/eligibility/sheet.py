@@ -43,8 +43,8 @@ def _row(visit: KnownVisit) -> list[Cell]:
         OUTCOME_WORDS[visit.outcome] + (f" (by {visit.verified.how})" if visit.verified is not None else ""),
         *_money(visit),
         visit.authorization or visit.in_words(None),
-        visit.action,
-        visit.who,
+        visit.action or " ".join(visit.notes),
+        visit.who or ("coordinator" if visit.notes else None),
         checked,
     ]
 

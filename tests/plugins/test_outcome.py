@@ -7,6 +7,7 @@ from pathlib import Path
 from connectors.simulators.ehr import EhrClient, segment
 from hub import WorklistItem
 from tests.plugins.clinic import (
+    DAY,
     SHARED,
     Clinic,
     RecordingTable,
@@ -85,8 +86,12 @@ async def test_a_difference_is_noted_beside_the_outcome_and_goes_when_the_chart_
         assert "Janet" not in item.text
         card = await clinic.card("F-1")
         assert card["differences"] == [{"field": "given", "ours": "Jane", "payers": "JANET", "asked": False}]
+        assert (card["notes"], card["action"]) == ([item.text], None)
+        problems = await ask(clinic.hub, "eligibility.list", date=DAY.isoformat(), state="problem")
+        assert [line["appointment"] for line in problems] == ["F-1"]
         await clinic.tell(adt("A08", pid(mrn("42"), given="JANET"), in1()))
         assert await open_items(clinic) == {}
+        assert (await clinic.card("F-1"))["notes"] == []
 
 
 async def test_another_birth_date_is_a_mismatch(tmp_path: Path) -> None:
