@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -234,12 +235,14 @@ async def test_it_counts_while_the_payer_does_not_answer_and_nobody_is_asked_to_
         assert await open_items(clinic) == {}
 
 
-async def test_it_does_not_count_for_another_day(tmp_path: Path) -> None:
-    async with eligibility(tmp_path, jane()) as clinic:
-        await booked(clinic)
+async def test_it_counts_for_another_hour_and_not_for_another_day(tmp_path: Path) -> None:
+    async with eligibility(tmp_path, jane(), plan="{on_booking: true, retry_after: []}") as clinic:
+        clinic.table.instead["W100"] = ["AAA*N**42*R"]
+        await booked(clinic, "W100")
         await do(clinic, "verified", outcome="covered", reference="1")
-        later = at(9) + (at(9) - at(8)) * 24
-        await clinic.tell(siu("S13", "F-1", later, pid(mrn("42"))))
+        await clinic.tell(siu("S13", "F-1", at(11), pid(mrn("42"))))
+        assert (await clinic.card("F-1"))["verified"] is not None
+        await clinic.tell(siu("S13", "F-1", at(11) + timedelta(days=1), pid(mrn("42"))))
         assert (await clinic.card("F-1"))["verified"] is None
 
 
