@@ -228,10 +228,13 @@ class Clinic:
         """Nothing is open, nothing is due, and nothing was committed while we looked."""
 
         async def nothing_to_do() -> bool:
-            before = self.hub.core.journal.commits
-            now = int(datetime.now(ZONE).timestamp() * 1_000_000)
-            due, open_work = await self.hub.core.reader.due_until(now, 1), await self.hub.core.reader.open_targets()
-            return not due and not open_work and self.hub.core.journal.commits == before
+            """Looks twice: what one flow did between two looks has planned or opened something that the second look sees."""
+            before, reader = self.hub.core.journal.commits, self.hub.core.reader
+            for _ in range(2):
+                now = int(datetime.now(ZONE).timestamp() * 1_000_000)
+                if await reader.due_until(now, 1) or await reader.open_targets():
+                    return False
+            return self.hub.core.journal.commits == before
 
         await until(nothing_to_do, timeout)
 
