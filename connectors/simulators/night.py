@@ -34,7 +34,7 @@ connections:
 flows:
   registrations:
     from: ehr
-    when: {type: ADT^*}
+    when: {type: ADT^*, not: {type: [ADT^A23, ADT^A29]}}
     steps: [{map: adt_to_patient}, {save: patient}]
   bookings:
     from: ehr

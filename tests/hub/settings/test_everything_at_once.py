@@ -74,7 +74,7 @@ def test_a_step_that_sends_to_a_listener_is_told_so_and_not_that_there_is_nothin
     assert problem.help != "there are none"
 
 
-PROFILE_KIND = "connections: {clearinghouse: {vendor: availity, auth: {client_id: us}}, ehr: {vendor: listens, port: '1'}}\n"
+PROFILE_KIND = "connections: {clearinghouse: {vendor: optum, auth: {client_id: us}}, ehr: {vendor: listens, port: '1'}}\n"
 LISTENS = "vendor: listens\nproven: none\nkinds: {mllp_listener: {max_connections: '3'}}\n"
 
 

@@ -128,7 +128,7 @@ PARTS = {
     "TLS as the system trusts": "connections: {a: {kind: mllp_sender, host: pms.example.org, port: 1, tls: {}}}\n",
     "a secret": "connections: {a: {kind: http, url: http://127.0.0.1, auth: {user: clinic, password: {$file: s}}}}\n",
     "a reference for a plain value": "connections: {a: {kind: http, url: http://127.0.0.1, content_type: {$env: X}}}\n",
-    "a kind that comes from the profile": "connections: {a: {vendor: availity, auth: {client_id: us}}}\n",
+    "a kind that comes from the profile": "connections: {a: {vendor: optum, auth: {client_id: us}}}\n",
     "values that come from the profile": "connections: {a: {vendor: availity, kind: http, auth: {client_id: us}}}\n",
     "a header": "connections: {a: {kind: http, url: http://127.0.0.1, headers: {X-Tenant: us}}}\n",
     "a flow with a source": "connections: {a: {kind: mllp_listener, port: 1}}\nflows: {f: {from: a, steps: [check_failed]}}\n",
