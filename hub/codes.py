@@ -157,6 +157,8 @@ CODES: dict[str, tuple[str, str]] = {
     "ELG-003": ("day_sheet has no day to write about.", 'Use it in a flow by the clock: `from: {every: day, at: "06:00"}`.'),
     "ELG-010": ("match_answers was given something that is no X12.", "Use it in a flow from a connection that receives X12."),
     "ELG-005": ("plan_write_back was given something that is no outcome.", "Put it behind `save: coverage_check`."),
+    "ELG-011": ("collect_batch was given something that is no 270 of a planned check.", "Put it behind `map: visit_to_270`."),
+    "ELG-012": ("send_batch was given something that is no due batch.", "Use it in a flow `from: {due: eligibility_batch}`."),
     "FIL-001": ("A folder is missing or cannot be read.", "Create it, and let the hub's user read and write it."),
     "FIL-002": ("A file cannot be written.", "Check space and permissions; the message waits."),
     "FIL-003": (

@@ -12,6 +12,7 @@ answers.py     saving an answer, and what follows from it: another way to ask, t
 searches.py    other ways to ask about the same patient
 stops.py       a payer that refuses us, whoever the patient is
 known.py       one visit with all that is known of its coverage
+batches.py     collect_batch, send_batch: questions that leave together, and the look after their answers
 sheet.py       the day sheet
 people.py      what people add: another question, a word from the telephone, a no
 corrections.py what people do about a visit: edit, clone, verified, accept, decline
@@ -28,6 +29,15 @@ from hub import CoverageCheck, DueJob, Operation, Reaction, RecordKey, RecordKin
 from hub.step import AnyStep
 from plugins.eligibility import stops
 from plugins.eligibility.answers import save_answer
+from plugins.eligibility.batches import (
+    JOB as BATCH,
+    BatchQuestion,
+    CollectBatch,
+    EligibilityBatch,
+    SendBatch,
+    keys_of_question,
+    prepare_batch,
+)
 from plugins.eligibility.checks import prepare_check, recheck_visits
 from plugins.eligibility.follow_up import close_notes, note_differences
 from plugins.eligibility.matching import MatchAnswers
@@ -42,7 +52,7 @@ from plugins.eligibility.write_back import JOB as WRITE_BACK, PlanWriteBack, Vis
 
 @hookimpl
 def register_steps() -> list[type[AnyStep]]:
-    return [PlanChecks, CheckFailed, MatchAnswers, DaySheet, PlanWriteBack]
+    return [PlanChecks, CheckFailed, MatchAnswers, CollectBatch, SendBatch, DaySheet, PlanWriteBack]
 
 
 @hookimpl
@@ -65,12 +75,14 @@ def register_records() -> list[RecordKind]:
         RecordKind("visit_coverage", VisitCoverage),
         RecordKind("write_back", WriteBack),
         RecordKind("payer_stop", PayerStop, stop_keys, frozenset({"payer", "open"})),
+        RecordKind("batch_question", BatchQuestion, keys_of_question, frozenset({"queue"})),
+        RecordKind("eligibility_batch", EligibilityBatch),
     ]
 
 
 @hookimpl
 def register_due() -> list[DueJob]:
-    return [DueJob(JOB, prepare_check), DueJob(WRITE_BACK, prepare_write_back)]
+    return [DueJob(JOB, prepare_check), DueJob(BATCH, prepare_batch), DueJob(WRITE_BACK, prepare_write_back)]
 
 
 @hookimpl

@@ -46,7 +46,9 @@ def take(house: Clearinghouse, text: str, facade: str) -> Batch:
     verdicts = [verdict for inquiry in inquiries if (verdict := _decide(house, inquiry, facade)) is not None]
     now = house.clock()
     number = next(house.table.numbers)
-    acknowledged = x12.interchange(inquiries[0], "FA", [x12.acknowledgement("A", len(inquiries))], number, now)
+    acknowledged = x12.interchange(
+        inquiries[0], "FA", [x12.acknowledgement("A", len(inquiries), _group(inquiries[0]))], number, now
+    )
     sets = [x12.transaction_271(verdict, now) for verdict in verdicts]
     answer = x12.interchange(inquiries[0], "HB", sets, next(house.table.numbers), now) if sets else ""
     copies = 2 if fault.kind == "twice" else 1
@@ -59,7 +61,12 @@ def _refused(house: Clearinghouse, fault: Fault, text: str) -> Batch:
     if fault.kind == "ta1":
         return Batch(x12.ta1(inquiry, fault.code, number, now))
     sets = sum(1 for _ in read_270s(text))
-    return Batch(x12.interchange(inquiry, "FA", [x12.acknowledgement("R", sets)], number, now))
+    return Batch(x12.interchange(inquiry, "FA", [x12.acknowledgement("R", sets, _group(inquiry))], number, now))
+
+
+def _group(inquiry: Inquiry) -> str:
+    """The hub numbers the only group of an interchange as the interchange."""
+    return inquiry.control_number.lstrip("0") or "1"
 
 
 def _decide(house: Clearinghouse, inquiry: Inquiry, facade: str) -> Verdict | None:

@@ -55,9 +55,9 @@ def ta1(inquiry: Inquiry, note: str, number: int, now: float) -> str:
     return f"{_isa(inquiry, stamp, number)}~TA1*{asked}*{stamp}*{verdict}*{note}~IEA*0*{number:09d}~"
 
 
-def acknowledgement(verdict: str, sets: int = 1) -> list[str]:
-    """A 999 about a group: A accepts all of it, R finds every member id too long."""
-    lines = ["AK1*HS*1*005010X279A1"]
+def acknowledgement(verdict: str, sets: int = 1, group: str = "1") -> list[str]:
+    """A 999 about a group, by its number (GS06): A accepts all of it, R finds every member id too long."""
+    lines = [f"AK1*HS*{group}*005010X279A1"]
     for number in range(1, sets + 1):
         lines.append(f"AK2*270*{number:04d}*005010X279A1")
         lines += ["IK5*A"] if verdict == "A" else ["IK3*NM1*8**8", "IK4*9**1", "IK5*R*5"]
