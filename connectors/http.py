@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from hub.connector import AnyConnector, Destination, DestinationConfig
-from hub.errors import MessageRejected
+from hub.errors import ConnectionDown, MessageRejected
 from hub.hookspecs import hookimpl
 from hub.message import Message
 from hub.net.auth import HeaderName, HeaderValue, HttpAuth
@@ -36,6 +37,9 @@ class HttpConfig(DestinationConfig):
     """Why this connection may do without TLS although it leaves this machine, in a few words."""
     timeout: Duration = Field(default=60.0, gt=0)
     """How long an answer may take. For eligibility in real time payers have 20 s (CAQH CORE infrastructure rule)."""
+    resend_after: Duration = Field(default=0.0, ge=0)
+    """What was not answered in time is not sent again before this time since it was sent. Payers want no question twice before
+    90 s, and at most five more within 15 minutes (CAQH CORE): `3m` holds to both."""
     answer_format: str = "bytes"
     """Format of the answer, as mappings name it: x12, eligibility_v3, hl7v2 or bytes. Unless it is bytes, a web page is no
     answer, whatever its status: the message is tried again, and then goes to quarantine."""
@@ -65,7 +69,13 @@ class Http(Destination[HttpConfig]):
         await self.open_destination()
         assert self._client is not None  # noqa: S101 - opened above
         headers = {"Content-Type": self.config.content_type, "Idempotency-Key": message.id, **self.config.headers}
-        response = await self._client.request(self.config.method, self.config.url, content=message.body, headers=headers)
+        began = time.monotonic()
+        try:
+            response = await self._client.request(self.config.method, self.config.url, content=message.body, headers=headers)
+        except ConnectionDown as error:
+            if error.unanswered:
+                error.retry_after = max(0.0, began + self.config.resend_after - time.monotonic()) or None
+            raise
         if not response.content:
             return None
         if self.config.answer_format != "bytes" and is_web_page(response.content):

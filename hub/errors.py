@@ -82,10 +82,14 @@ class ConnectionDown(HubError):
 
     code = "NET-001"
 
-    def __init__(self, text: str = "", *, retry_after: float | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, text: str = "", *, retry_after: float | None = None, code: str | None = None, unanswered: bool = False
+    ) -> None:
         super().__init__(text, code=code)
         self.retry_after = retry_after
-        """Seconds the partner asked us to wait, when it said so."""
+        """Seconds to wait at least: the partner asked for it, or a rule does."""
+        self.unanswered = unanswered
+        """The partner took the message and did not answer in time: while it answers others, only this message waits."""
 
 
 class MessageRejected(HubError):

@@ -54,6 +54,8 @@ class OutgoingTarget(Target):
         self.pace = Pace(config.rate) if config.rate else None
         self.last_error: str | None = None
         self.last_sent: float | None = None
+        self.answered_at = 0.0
+        """When it answered last, by the monotonic clock."""
         self._flows, self._registry, self._follower = flows, core.clinic.registry, follower
         self._bodies, self._filing, self._keeping = core.bodies, core.filing, core.keeping
 
@@ -124,6 +126,9 @@ class OutgoingTarget(Target):
     # The connection.
 
     async def _connection_failed(self, item: Item, error: ConnectionDown, began: float) -> None:
+        if error.unanswered and self.answered_at > began:
+            await self._unanswered(item, error)
+            return
         was_down = self.breaker.down
         self.signals.down += 1
         self.trouble = Trouble.of(error, self.trouble)
@@ -138,8 +143,18 @@ class OutgoingTarget(Target):
             log.warning("connection down", connection=self.connection, reason=str(error))
             self._registry.tell("connection_changed", connection=self.connection, state="down", reason=str(error))
 
+    async def _unanswered(self, item: Item, error: ConnectionDown) -> None:
+        """Others were answered meanwhile, so the connection works: this message waits, and what comes after it in its lane."""
+        wait = max(error.retry_after or 0.0, wait_before(1, self.config.retry))
+        at = now_micros()
+        mark = Mark(item.id, "waiting", at, item.attempts, at + int(wait * 1_000_000), str(error))
+        await self.commit_surely(Write(marks=[mark]))
+        self.signals.retried += 1
+        self.lanes.wait(item, time.monotonic() + wait)
+
     def _connection_worked(self) -> None:
         self.last_sent = time.time()
+        self.answered_at = time.monotonic()
         if self.breaker.worked():
             self.last_error = self.trouble = None
             log.info("connection up", connection=self.connection)

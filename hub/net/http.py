@@ -118,7 +118,7 @@ class HttpClient:
             raise self._unreachable(url, error) from None
 
     def _too_late(self, url: str) -> ConnectionDown:
-        return ConnectionDown(f"{self.name}: {httpx.URL(url).host} did not answer in time")
+        return ConnectionDown(f"{self.name}: {httpx.URL(url).host} did not answer in time", unanswered=True)
 
     def _unreachable(self, url: str, error: httpx.HTTPError) -> ConnectionDown:
         host, words = httpx.URL(url).host, tls_failure(error)

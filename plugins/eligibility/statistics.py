@@ -26,7 +26,7 @@ async def statistics(since: datetime, context: Context) -> list[dict[str, Any]]:
                 asked_at = attempt.asked_at.astimezone(UTC)
                 if asked_at.date() == day and asked_at >= since:
                     by_payer.setdefault(attempt.payer, []).append(attempt)
-    lines = [{"payer": id, "name": _name(id, context), **summary(attempts)} for id, attempts in by_payer.items()]
+    lines = [_line(id, attempts, context) for id, attempts in by_payer.items()]
     return sorted(lines, key=lambda line: (-line["asked"], line["payer"]))
 
 
@@ -36,9 +36,17 @@ def _days(since: datetime, now: datetime) -> Iterable[date]:
     return [first + timedelta(days=number) for number in range((now.astimezone(UTC).date() - first).days + 1)]
 
 
-def _name(payer: str, context: Context) -> str | None:
+def _line(payer: str, attempts: Sequence[CoverageAttempt], context: Context) -> dict[str, Any]:
     found = context.payer(payer)
-    return found.name if found is not None else None
+    target = found.target if found is not None else IN_TIME
+    seconds = [attempt.seconds for attempt in attempts if attempt.seconds is not None]
+    name = found.name if found is not None else None
+    return {"payer": payer, "name": name, **summary(attempts), "target_s": target, "in_target": share(seconds, target)}
+
+
+def share(seconds: Sequence[float], target: float) -> float | None:
+    """How many of these are no longer than the target; None of none."""
+    return round(sum(taken <= target for taken in seconds) / len(seconds), 4) if seconds else None
 
 
 def summary(attempts: Sequence[CoverageAttempt]) -> dict[str, Any]:
@@ -53,7 +61,7 @@ def summary(attempts: Sequence[CoverageAttempt]) -> dict[str, Any]:
         "out": states["out"],
         "p50_s": percentile(seconds, 50),
         "p90_s": percentile(seconds, 90),
-        "in_20_s": round(sum(taken <= IN_TIME for taken in seconds) / len(seconds), 4) if seconds else None,
+        "in_20_s": share(seconds, IN_TIME),
         "outcomes": dict(outcomes.most_common()),
     }
 

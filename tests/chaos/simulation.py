@@ -19,6 +19,7 @@ import traceback
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -477,7 +478,7 @@ class World:
         self.up = False
         self.journal, reader = Journal(self), Reader(self)
         site = SimpleNamespace()
-        settings = SimpleNamespace(connections={}, sites={}, site_of=lambda _: site, organisation=None)
+        settings = SimpleNamespace(connections={}, sites={}, site_of=lambda _: site, zone_of=lambda _: UTC, organisation=None)
         core: Any = SimpleNamespace(
             clinic=SimpleNamespace(registry=SimpleNamespace(tell=lambda *_, **__: None), settings=settings),
             journal=self.journal, reader=reader, bodies=Bodies(self.disk), filing=Filing(),

@@ -229,6 +229,19 @@ async def test_a_slow_answer_runs_into_the_time_out() -> None:
             await connection.send(message())
 
 
+async def test_what_was_not_answered_in_time_is_not_sent_again_before_its_time() -> None:
+    """CAQH CORE: no question twice before 90 s."""
+    async with Web(lambda _: _slowly(5)) as web, http(web.url, timeout="200ms", resend_after="90s") as connection:
+        with pytest.raises(ConnectionDown) as caught:
+            await connection.send(message())
+        assert caught.value.unanswered
+        assert 88 < (caught.value.retry_after or 0) < 90
+    async with Web(lambda _: _slowly(5)) as web, http(web.url, timeout="200ms") as connection:
+        with pytest.raises(ConnectionDown) as caught:
+            await connection.send(message())
+        assert caught.value.retry_after is None
+
+
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 

@@ -314,3 +314,14 @@ async def test_the_commands_list_who_refuses_and_ask_again(tmp_path: Path) -> No
     assert "about 1 visits that waited" in await said("resume", "AETNA")
     assert "no payer refuses us" in await said("stops")
     assert await said("stops", "--json") == ""
+
+
+async def test_each_payer_has_a_target_of_its_own_for_its_answers(tmp_path: Path) -> None:
+    async with eligibility(tmp_path, jane(), payers=payers("target", "1ms")) as clinic:
+        assert clinic.clearinghouse is not None
+        clinic.clearinghouse.behaviour.delay = 0.05
+        await booked(clinic, 1)
+        await booked(clinic, 2, payer="CMS", member="MEDI")
+        await clinic.quiet()
+        lines = {line["payer"]: line for line in await ask(clinic.hub, "eligibility.stats")}
+        assert [(lines[id]["target_s"], lines[id]["in_target"]) for id in ("60054", "CMS")] == [(0.001, 0.0), (20.0, 1.0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,56 @@ async def test_a_connection_that_is_down_for_long_gives_up_no_message(world: Wor
         await settled(hub)
     assert states(store, "to:pms") == ["delivered", "delivered"]
     assert attempts(store) == []
+
+
+async def test_a_message_that_is_not_answered_in_time_while_others_are_waits_alone(
+    world: World, tmp_path: Path, store: Path
+) -> None:
+    """A payer that is slow is no reason to ask no other; and the question is not repeated before its time."""
+    times: list[float] = []
+    others: list[float] = []
+
+    @world.partner
+    async def pms(message: Message) -> None:
+        if message.body != adt("M1", "1"):
+            others.append(time.monotonic())
+            await asyncio.sleep(0.05)
+            return
+        times.append(time.monotonic())
+        if len(times) == 1:
+            await asyncio.sleep(0.2)
+            raise ConnectionDown("pms: no answer in time", unanswered=True, retry_after=0.6)
+
+    async with running_hub(clinic(tmp_path, parallel=4, first="1ms", most="2ms")) as hub:
+        await deliver(hub, adt("M1", "1"))
+        await deliver(hub, *(adt(f"M{number}", str(number)) for number in range(2, 40)))
+        await until(lambda: len(world.sent.get("pms", [])) >= 39)
+        await settled(hub)
+    assert len(times) == 2
+    assert times[1] - times[0] >= 0.8
+    assert [at for at in others if times[0] + 0.25 < at < times[0] + 0.75], "and others went out meanwhile"
+    assert attempts(store) == []
+
+
+async def test_silence_while_nobody_is_answered_is_the_connections(world: World, tmp_path: Path) -> None:
+    trying, most = 0, 0
+
+    @world.partner
+    async def pms(message: Message) -> None:
+        nonlocal trying, most
+        trying += 1
+        if len(world.sent["pms"]) > 8:
+            most = max(most, trying)
+        await asyncio.sleep(0.02)
+        trying -= 1
+        if len(world.sent["pms"]) < 20:
+            raise ConnectionDown("pms: no answer in time", unanswered=True)
+
+    async with running_hub(clinic(tmp_path, parallel=4, first="1ms", most="2ms")) as hub:
+        await deliver(hub, *(adt(f"M{number}", str(number)) for number in range(6)))
+        await until(lambda: len(world.sent.get("pms", [])) >= 16)
+        assert most == 1
+        await settled(hub)
 
 
 async def test_while_the_connection_is_down_one_message_at_a_time_finds_out_whether_it_is_up(
