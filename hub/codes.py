@@ -108,6 +108,10 @@ CODES: dict[str, tuple[str, str]] = {
         "The ordering key of a connection is no path.",
         "It names the field whose value keeps messages in order: PV1-19, or PID-3[5=MR].1.",
     ),
+    "CFG-035": (
+        "A mapping stands in for another one that is not there or that it does not extend.",
+        "In `overlays` of a connection or profile, write `MAPPING: MAPPING_THAT_EXTENDS_IT`.",
+    ),
     "CFG-040": ("The payer list cannot be read.", "It is a CSV file beside the clinic file, UTF-8."),
     "CFG-041": ("The payer list has wrong columns.", "See docs/reference for the columns."),
     "CFG-042": ("A line of the payer list is wrong.", "The text says which cell."),

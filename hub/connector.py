@@ -57,6 +57,9 @@ class SourceConfig(ConnectorConfig):
     """Time zone of times that come without one, as an IANA name (America/Chicago). Default: that of the site."""
     authority: str | None = None
     """Assigning authority to assume for patient ids that come without one (PID-3.4)."""
+    overlays: dict[str, str] = {}
+    """Mappings that stand in for others in flows from this connection: `{siu_to_appointment: our_bookings}`. Each extends the
+    one it stands in for; a vendor profile may bring them."""
     ordering_key: str | None = None
     """Path of the field whose value keeps messages in order. Default: the patient, else the connection."""
     remember_for: Duration = Field(default=7 * 86400.0, ge=0)

@@ -20,6 +20,9 @@ _PAGES = sorted(file for file in (ROOT / "docs").rglob("*.md") if file.parent.na
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *_PAGES]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+PLACES = {"mapping": "mappings/{}.yaml", "cases": "mappings/{}.test.yaml", "vendor": "vendors/{}.yaml"}
+"""Where files that a page shows belong, beside the clinic file."""
+
 
 def blocks(file: Path, language: str) -> list[str]:
     return [text for found, text in _BLOCK.findall(file.read_text(encoding="utf-8")) if found == language]
@@ -39,7 +42,7 @@ def test_every_hook_is_documented() -> None:
 
 @pytest.mark.parametrize("file", DOCUMENTS, ids=lambda f: f.name)
 def test_yaml_in_documents_says_what_it_is(file: Path) -> None:
-    kinds = {"clinic", "mapping", "cases"}
+    kinds = {"clinic", *PLACES}
     unnamed = [text for text in blocks(file, "yaml") if text.split("\n")[0].removeprefix("# ").split()[0] not in kinds]
     assert unnamed == []
 
@@ -78,10 +81,9 @@ def test_shell_blocks_run_from_top_to_bottom(file: Path, tmp_path: Path) -> None
     for language, text in _BLOCK.findall(file.read_text(encoding="utf-8")):
         if language == "sh":
             script.append(_prepared(text, port))
-        elif language == "yaml" and text.startswith(("# mapping ", "# cases ")):
+        elif language == "yaml" and not text.startswith("# clinic\n"):
             kind, name = text.split("\n")[0].removeprefix("# ").split()
-            suffix = ".yaml" if kind == "mapping" else ".test.yaml"
-            script.append(f"cat > clinic/mappings/{name}{suffix} <<'END_OF_FILE'\n{text}END_OF_FILE")
+            script.append(f"cat > clinic/{PLACES[kind].format(name)} <<'END_OF_FILE'\n{text}END_OF_FILE")
     code, output = run_as_reader("\n".join(script), tmp_path)
     assert code == 0, output
 

@@ -70,6 +70,7 @@ class RunContext:
         self.site: Site = surroundings.settings.site_of(connection)
         self.zone: tzinfo = surroundings.settings.zone_of(connection)
         self.organisation: Organisation = surroundings.settings.organisation
+        self._overlays = surroundings.settings.overlays_of(connection)
         self.changes = ChangeSet()
         self.step = ""
         self.asked = 0
@@ -157,7 +158,7 @@ class RunContext:
     # Messages, due work, timeline.
 
     async def map(self, mapping: str, message: Message) -> list[Message]:
-        found = self._all.mappings.get(mapping)
+        found = self._all.mappings.get(self._overlays.get(mapping, mapping))
         if found is None:
             raise MessageUnusable(f"there is no mapping {mapping!r}", code="MAP-006")
         transforms = TransformContext(self.zone, self.authority, message.headers)

@@ -33,6 +33,7 @@ from hub.settings.model import (
     StepSettings,
     fingerprint,
 )
+from hub.settings.overlays import overlay_problems
 from hub.settings.payers import read_payers
 from hub.settings.profiles import Profiles
 from hub.settings.schedule import EverySettings, Schedule, Timing
@@ -331,6 +332,8 @@ class _Loader:
         config = _anchored(config, self.folder)
         self.check_site(name, connector, config, layered, sites)
         self.check_ordering_key(config, layered)
+        for problem in overlay_problems(layered, self.catalogue):
+            self.add(problem)
         return ConnectionSettings(name, connector, config, _effective(layered, config))
 
     def check_ordering_key(self, config: Any, layered: Layered) -> None:

@@ -215,6 +215,11 @@ class Settings:
         own = getattr(found.config, "timezone", None) if found else None
         return zoneinfo.ZoneInfo(own) if own else self.site_of(connection).zone
 
+    def overlays_of(self, connection: str) -> Mapping[str, str]:
+        """The mappings that stand in for others in flows from a connection."""
+        found = self.connections.get(connection)
+        return getattr(found.config, "overlays", {}) if found else {}
+
 
 def fingerprint(data: Any) -> str:
     text = json.dumps(data, sort_keys=True, default=str)

@@ -8,6 +8,7 @@ from typing import Any
 from hub.catalogue import Catalogue
 from hub.errors import Problem, Problems
 from hub.settings.merge import Layered, layer
+from hub.settings.overlays import overlay_problems
 from hub.settings.values import Values
 from hub.yaml_text import Document, load_file
 
@@ -82,4 +83,6 @@ def _wrong_values(profile: Document, kind: str, content: dict[str, Any], catalog
     values = Values(Path(profile.file).parent, catalogue, False, problems)
     said = layer(profile, ("kinds", kind), {"kind": kind, **content})
     values.typed(catalogue.connectors[kind].Config, said, f"in the profile ({kind})", partial=True)
+    for problem in overlay_problems(said, catalogue):
+        problems.add(problem)
     return values.without_literals(problems.errors)
