@@ -1,4 +1,4 @@
-"""Dialects as far as they are public: the built-in mappings read them as they come, and no profile needs an overlay for them."""
+"""Dialects, as far as they are public: the built-in mappings read them as they come; no profile needs an overlay for them."""
 
 from __future__ import annotations
 
