@@ -471,7 +471,11 @@ async def test_status_says_that_a_folder_is_gone_and_that_it_is_back(tmp_path: P
 
         (tmp_path / "drop").rename(tmp_path / "away")
         await until(lambda: is_("down"))
-        assert str(tmp_path / "drop") in (await line("drop"))["last_error"]
+
+        async def names_the_folder() -> bool:  # not when it went while it was being looked through
+            return str(tmp_path / "drop") in (await line("drop"))["last_error"]
+
+        await until(names_the_folder)
         (tmp_path / "away").rename(tmp_path / "drop")
         await until(lambda: is_("up"))
 

@@ -417,7 +417,7 @@ async def test_whatever_a_file_is_called_it_is_taken(name: bytes, after: str, se
     put(drop, "z.edi", b"ISA*2")
     deliver = FakeDeliver()
     async with polling(server, deliver, after=after, pattern="*.edi"):
-        await until(lambda: not [file for file in drop.iterdir() if file.is_file()])
+        await until(lambda: len(deliver.delivered) >= 2 and not [file for file in drop.iterdir() if file.is_file()])
     assert sorted(bodies(deliver)) == [b"ISA*1", b"ISA*2"]
     for message in deliver.delivered:
         assert message.headers["file"].encode(), "it can be kept as text"

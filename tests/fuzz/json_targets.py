@@ -19,6 +19,7 @@ with atheris.instrument_imports(include=["hub.formats.coverages", "hub.formats.e
     from hub.formats.coverages.codec import CoveragesFormat
     from hub.formats.describe import describe
     from hub.formats.eligibility_v3.codec import EligibilityV3Format
+    from hub.formats.x12.benefits import IN_OFFICE
     from hub.formats.x12.exchange import ANSWER_FIELDS, EligibilityFormat
     from hub.formats.x12.fhir import resources
 
@@ -31,7 +32,7 @@ LARGE_TIME = 6.0
 
 def _read(format: EligibilityFormat, data: bytes) -> None:
     """Any bytes are an answer or a failure, and can be told as JSON and as FHIR."""
-    found = format.answer(data, ["98", "30"], "20261130")
+    found = format.answer(data, ["98", "30"], "20261130", IN_OFFICE)
     assert found["status"] in STATUSES
     assert found["set"] or found["failure"]
     assert found.keys() <= ANSWER_FIELDS

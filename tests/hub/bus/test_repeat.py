@@ -225,4 +225,4 @@ def test_each_connector_says_whether_it_may_repeat() -> None:
     """HL7 v2, X12 inquiries and files by name are safe; whoever adds a fax, a text or a call has to say `ask`."""
     connectors = Registry().catalogue.connectors
     said = {name: kind.repeat for name, kind in connectors.items() if issubclass(kind, Destination)}
-    assert said == {"folder": "safe", "http": "safe", "mllp_sender": "safe"}
+    assert said == dict.fromkeys(("caqh_core", "folder", "form_poll", "http", "mllp_sender", "sftp"), "safe")

@@ -87,7 +87,7 @@ def test_the_reason_of_a_failure_is_told_without_patient_data(cli: Cli, clinic: 
     assert failed["control_id"] == "M3"
     for phi in ((), ("--phi",)):
         message = cli("messages", "show", failed["id"], "--json", *phi, "-c", clinic).json
-        assert "SCH-11.4 is no time" in message["path"][0]["reason"]
+        assert "SCH-11.4 (Appointment timing quantity) is no time" in message["path"][0]["reason"]
         assert CANARY not in json.dumps(message["path"]) + json.dumps(message["attempts_made"])
 
 

@@ -157,7 +157,6 @@ def test_a_character_the_charset_cannot_hold_stops_the_message_with_what_to_do(t
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [
-        ("from: patient\nto: hl7v2\nfields: {PID-5.1: name.family}", "MAP-013", "`from` is hl7v2 too"),
         ("from: hl7v2\nto: hl7v2\neach: PID\nfields: {PID-5.1: PID-5.2}", "MAP-019", "no `each`"),
         ("from: hl7v2\nto: hl7v2\nfields:\n  PID-3[*].1: PID-5.2", "MAP-016", "name the one to write to"),
         ("from: hl7v2\nto: hl7v2\nfields: {MSH-2: PID-5.2}", "MAP-016", "separators"),
