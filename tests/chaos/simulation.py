@@ -478,7 +478,9 @@ class World:
         self.up = False
         self.journal, reader = Journal(self), Reader(self)
         site = SimpleNamespace()
-        settings = SimpleNamespace(connections={}, sites={}, site_of=lambda _: site, zone_of=lambda _: UTC, organisation=None)
+        settings = SimpleNamespace(
+            connections={}, sites={}, site_of=lambda _: site, zone_of=lambda _: UTC, overlays_of=lambda _: {}, organisation=None
+        )
         core: Any = SimpleNamespace(
             clinic=SimpleNamespace(registry=SimpleNamespace(tell=lambda *_, **__: None), settings=settings),
             journal=self.journal, reader=reader, bodies=Bodies(self.disk), filing=Filing(),
