@@ -19,7 +19,8 @@ def fuzz(module: str, target: str, folder: Path, seeds: Iterable[bytes], *limits
     """Raises AssertionError with the input that broke it."""
     for number, seed in enumerate(seeds):
         (folder / f"seed{number}").write_bytes(seed)
-    command = [sys.executable, "-m", module, target, folder, *limits]
+    # from a shell, so that its memory is its own: the system counts that of the process which begins one as what it had at most
+    command = ["/bin/sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-m", module, target, folder, *limits]
     environment = {**os.environ, "PYTHONHASHSEED": "1"}  # the order of a set is a path of its own
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=within, check=False)
     found = [path for path in folder.iterdir() if path.name.startswith(("crash-", "timeout-", "oom-"))]
