@@ -89,6 +89,15 @@ async def until(condition: Callable[[], Any], timeout: float = 10.0) -> None:
         await asyncio.sleep(0.01)
 
 
+def clinic_on(url: str, folder: Path, text: str) -> Path:
+    """A clinic file as `clinic_folder` makes it, whose store is a database of its own."""
+    STORE.append(url)
+    try:
+        return clinic_folder(folder, text)
+    finally:
+        STORE.pop()
+
+
 async def settled(hub: Hub, timeout: float = 10.0) -> None:
     """Nothing is on its way any more."""
 

@@ -117,7 +117,7 @@ class Jobs:
 
     async def _run(self, job: Job) -> None:
         try:
-            while await self._goes_on(job) and await self._room(job):
+            while await self._room(job):
                 try:
                     await take_step(self._hub.core, self._hub, job)
                 except StoreFull:
@@ -139,7 +139,7 @@ class Jobs:
     async def _room(self, job: Job) -> bool:
         """Waits until fresh work leaves room for more; False when the job is to end."""
         wait = SOONEST
-        while job.row.id not in self._stopping:
+        while job.row.id not in self._stopping and await self._goes_on(job):
             if not self._is_crowded(job):
                 return True
             await asyncio.sleep(wait)

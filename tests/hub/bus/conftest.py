@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -70,3 +70,9 @@ def store_kind(request: pytest.FixtureRequest) -> Iterator[str]:
     support.STORE.append(fresh())
     yield kind
     support.STORE.pop()
+
+
+@pytest.fixture
+def url(fresh_database: Callable[[], str]) -> str:
+    """A database on PostgreSQL that is empty."""
+    return fresh_database()

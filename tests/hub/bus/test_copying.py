@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,11 +20,6 @@ connections:
 flows:
   all: {from: inbox, steps: [{send: out}]}
 """
-
-
-@pytest.fixture
-def url(fresh_database: Callable[[], str]) -> str:
-    return fresh_database()
 
 
 @pytest.fixture

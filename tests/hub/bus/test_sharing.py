@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from hub.store.batch import partition_of
 from tests import support
 from tests.hub.bus.probe import World, adt, control_ids, deliver, in_turn
 from tests.postgres import query
-from tests.support import HubProcess, clinic_folder, free_port, running_hub, until
+from tests.support import HubProcess, clinic_folder, clinic_on, free_port, running_hub, until
 
 FLOW = """
 lease: 1s
@@ -32,17 +31,8 @@ flows:
 
 
 @pytest.fixture
-def url(fresh_database: Callable[[], str]) -> str:
-    return fresh_database()
-
-
-@pytest.fixture
 def file(url: str, tmp_path: Path) -> Path:
-    support.STORE.append(url)
-    try:
-        return clinic_folder(tmp_path, FLOW)
-    finally:
-        support.STORE.pop()
+    return clinic_on(url, tmp_path, FLOW)
 
 
 def owned(*hubs: Hub) -> list[frozenset[int]]:
