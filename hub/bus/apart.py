@@ -13,15 +13,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-import structlog
-
 from hub.bus.engines import STOP_WITHIN, Committed, Entry, Failed, not_folded_in, note_commit, note_failure
 from hub.bus.signals import JournalSignals
 from hub.errors import StoreBroken, StoreError, StoreFull, Unkept
 from hub.store.sqlite import SqliteWriter
 from hub.store.wire import Frames, framed, packed, take_over
-
-log = structlog.get_logger(__name__)
 
 
 class ProcessEngine(asyncio.Protocol):

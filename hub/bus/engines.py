@@ -20,7 +20,7 @@ import structlog
 from hub.bus.signals import JournalSignals, Trouble
 from hub.errors import StoreBroken, StoreError
 from hub.store.committing import Committer
-from hub.store.rows import Write
+from hub.store.rows import LARGEST_GROUP, Write
 from hub.store.sqlite import SqliteWriter
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-LARGEST_GROUP = 512
-"""Writes in one commit."""
 MOST_WAITING = 4 * LARGEST_GROUP
 """Writes that wait for a database that is away; what comes then is not taken."""
 STOP_WITHIN = 10.0

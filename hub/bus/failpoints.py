@@ -97,7 +97,7 @@ def reached(stage: str) -> None:
 
 def break_on_purpose(core: Core, points: frozenset[str]) -> None:
     """Puts the mutants of the bus in place, and arms the kills."""
-    _arm(points)
+    arm(points)
     committer = getattr(core.journal.engine, "committer", None)
     if committer is not None:  # a writer in a process of its own is broken there
         break_writer(committer, points)
@@ -110,8 +110,7 @@ def break_on_purpose(core: Core, points: frozenset[str]) -> None:
 
 
 def break_writer(committer: Committer, points: frozenset[str]) -> None:
-    """The same for the writer of SQLite, in whatever process it is."""
-    _arm(points)
+    """The same for the writer of SQLite, in whatever process it is; its kills are armed already."""
     writer: Any = committer.writer
     if "synchronous_off" in points:
         writer.connection.execute("PRAGMA synchronous=OFF")
@@ -135,7 +134,8 @@ def _break_postgres(core: Core, points: frozenset[str]) -> None:
         core.journal.engine.writer = _BrokenPostgresWriter(writer, points)  # type: ignore[attr-defined]
 
 
-def _arm(points: frozenset[str]) -> None:
+def arm(points: frozenset[str]) -> None:
+    """From now on this process ends where it was asked to."""
     _left.clear()
     for name in points:
         if stage := _stage_of(name):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -142,7 +142,8 @@ class FlowTarget(Target):
                 spans=self.spans,
             )
             try:
-                await self._in_time(item, flow.run(message, start, context))
+                assert item.task is not None  # noqa: S101 - it runs
+                await self._patience.within(item.task, flow.run(message, start, context))
                 reached("flow_ran")
                 await self.journal.commit(await self._write(item, context))
                 reached("flow_kept")
@@ -161,22 +162,6 @@ class FlowTarget(Target):
             return
         crowded = MessageUnusable("other messages changed the same records again and again", code="MSG-004")
         await self._quarantine(item, "", crowded, message)
-
-    async def _in_time(self, item: Item, run: Coroutine[None, None, None]) -> None:
-        """Raises TimeoutError when a run takes too long."""
-        task = item.task
-        assert task is not None  # noqa: S101 - it runs
-        self._patience.begin(task)
-        try:
-            await run
-        except asyncio.CancelledError:
-            if self._patience.end(task):
-                raise TimeoutError from None
-            raise
-        except BaseException:
-            self._patience.end(task)
-            raise
-        self._patience.end(task)
 
     # What a run wants, as one write.
 

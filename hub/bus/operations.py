@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -179,7 +179,7 @@ class Operations:
             shown["id"] = self.core.filing.value("patient", str(shown.get("id")))
         subject = str(shown.get("appointment") or shown.get("id") or shown.get("ids") or shown.get("name") or "")[:200]
         details = ", ".join(f"{key}={value}" for key, value in sorted(shown.items()) if value not in (None, False, [], ""))
-        return AuditRow(to_micros(datetime.now(UTC)), actor, name, subject, details[:1000])
+        return AuditRow(now_micros(), actor, name, subject, details[:1000])
 
     # The journal.
 

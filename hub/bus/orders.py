@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,7 +17,7 @@ from hub.bus import routes
 from hub.bus.reload import reload
 from hub.bus.target import Target
 from hub.errors import Conflict, HubError
-from hub.moments import now_micros, to_micros
+from hub.moments import now_micros
 from hub.store.rows import AuditRow, Write
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ class Orders:
         if asked <= self._reloaded:
             return
         self._reloaded = asked
-        now = to_micros(datetime.now(UTC))
+        now = now_micros()
         try:
             await reload(self._hub, AuditRow(now, "another hub", "reload", "", "it was told to read its clinic file again"))
         except HubError as error:

@@ -145,10 +145,13 @@ class OutgoingTarget(Target):
 
     async def _unanswered(self, item: Item, error: ConnectionDown) -> None:
         """Others were answered meanwhile, so the connection works: this message waits, and what comes after it in its lane."""
-        wait = max(error.retry_after or 0.0, wait_before(1, self.config.retry))
-        at = now_micros()
-        mark = Mark(item.id, "waiting", at, item.attempts, at + int(wait * 1_000_000), str(error))
-        await self.commit_surely(Write(marks=[mark]))
+        await self._try_again(item, error, max(error.retry_after or 0.0, wait_before(1, self.config.retry)))
+
+    async def _try_again(self, item: Item, error: HubError, wait: float, *attempts: Attempt) -> None:
+        """The message waits so many seconds, and what comes after it in its lane."""
+        at, answer = now_micros(), error.answer if isinstance(error, MessageRejected) else None
+        mark = Mark(item.id, "waiting", at, item.attempts, at + int(wait * 1_000_000), str(error), answer)
+        await self.commit_surely(Write(marks=[mark], attempts=list(attempts)))
         self.signals.retried += 1
         self.lanes.wait(item, time.monotonic() + wait)
 
@@ -232,14 +235,9 @@ class OutgoingTarget(Target):
         number = item.attempts + 1
         if policy == "retry" and not error.final and number < self.config.retry.attempts:
             item.attempts = number
-            wait = wait_before(number, self.config.retry)
-            mark = Mark(
-                item.id, "waiting", now_micros(), number, now_micros() + int(wait * 1_000_000), str(error), error.answer
-            )
-            await self.commit_surely(Write(marks=[mark], attempts=[self._attempt(item, error, str(error), number)]))
+            attempt = self._attempt(item, error, str(error), number)
+            await self._try_again(item, error, wait_before(number, self.config.retry), attempt)
             self._follower.failed(item, f"connection {self.connection}", error, number, final=False)
-            self.signals.retried += 1
-            self.lanes.wait(item, time.monotonic() + wait)
         elif policy == "hold":
             await self._hold_rejected(item, error)
         else:

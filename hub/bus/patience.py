@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 
 class Patience:
@@ -18,19 +19,28 @@ class Patience:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, task: asyncio.Task[None]) -> None:
-        """From now on, until `end`."""
+    async def within(self, task: asyncio.Task[None], run: Awaitable[None]) -> None:
+        """Waits for a run of this task; raises TimeoutError when it takes too long."""
+        self._begin(task)
+        try:
+            await run
+        except asyncio.CancelledError:
+            if task in self._late and task.cancelling() == 1:  # by nobody else
+                raise TimeoutError from None
+            raise
+        finally:
+            self._end(task)
+
+    def _begin(self, task: asyncio.Task[None]) -> None:
         end = self._ends[task] = self._loop.time() + self.seconds
         if self._timer is None:
             self._timer = self._loop.call_at(end, self._look)
 
-    def end(self, task: asyncio.Task[None]) -> bool:
-        """True when its time was up: what it was cancelled for was this."""
+    def _end(self, task: asyncio.Task[None]) -> None:
         del self._ends[task]
-        if task not in self._late:
-            return False
-        self._late.discard(task)
-        return task.uncancel() == 0
+        if task in self._late:
+            self._late.discard(task)
+            task.uncancel()
 
     def _look(self) -> None:
         now = self._loop.time()

@@ -13,7 +13,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -22,7 +21,7 @@ from hub.bus.bodyfiles import BodyFiles
 from hub.bus.journal import Journal
 from hub.connector import SourceConfig
 from hub.errors import StoreFull
-from hub.moments import from_micros, to_micros
+from hub.moments import from_micros, now_micros
 from hub.settings import Settings
 from hub.store.outdated import BODIES_DONE, Outdated
 from hub.store.reader import Reader
@@ -87,7 +86,7 @@ class Retention:
 
     async def preview(self) -> list[dict[str, Any]]:
         """For each class: how long it is kept, the oldest there is, and how much a sweep would take out now."""
-        moment = _now()
+        moment = now_micros()
         return [await self._preview(name, moment - _micros(self._kept[name])) for name in CLASSES]
 
     async def _preview(self, name: str, before: int) -> dict[str, Any]:
@@ -104,14 +103,14 @@ class Retention:
     async def sweep(self, actor: str = "hub") -> Swept:
         """Takes out everything that is older than it is kept; what it did is in the audit."""
         async with self._sweeping:
-            swept, moment = Swept(), _now()
+            swept, moment = Swept(), now_micros()
             for name in CLASSES:
                 before = moment - _micros(self._kept[name])
                 async for removal in getattr(self, f"_{name}")(before):
                     await self._take_out(name, removal, swept)
             swept.files, swept.drafts = await self._files.collect(self._outdated.files_in_use)
             if str(swept) != "nothing":
-                await self._journal.commit(Write(audit=[AuditRow(_now(), actor, "retention", "", f"removed: {swept}")]))
+                await self._journal.commit(Write(audit=[AuditRow(now_micros(), actor, "retention", "", f"removed: {swept}")]))
                 log.info("old messages were taken out", actor=actor, removed=str(swept))
             return swept
 
@@ -187,7 +186,3 @@ def _pieces(rows: Sequence[Any], size: int) -> list[list[Any]]:
 
 def _micros(seconds: float) -> int:
     return int(seconds * 1_000_000)
-
-
-def _now() -> int:
-    return to_micros(datetime.now(UTC))

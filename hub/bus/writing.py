@@ -19,15 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hub.bus.failpoints import active, break_writer, ends_with
+from hub.bus.failpoints import active, arm, break_writer, ends_with
 from hub.errors import StoreError, StoreFull
 from hub.store.committing import Committer
-from hub.store.rows import Write
+from hub.store.rows import LARGEST_GROUP, Write
 from hub.store.sqlite import SqliteWriter
 from hub.store.wire import Frames, framed, told, unpacked
 
-LARGEST_GROUP = 512
-"""Writes in one commit."""
 _READ = 1024 * 1024
 """Bytes taken from the pipe at once."""
 _saying = threading.Lock()
@@ -40,7 +38,8 @@ def main(path: str) -> int:
     ends_with(os.getppid())
     try:
         committer = Committer(SqliteWriter(Path(path)), lambda error: _say(("folding", error)))
-        break_writer(committer, active())
+        arm(points := active())
+        break_writer(committer, points)
         committer.start()
     except Exception as error:
         _say(("broken", f"the writer cannot open the store ({error})"))

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hub.errors import Refused, StoreError
 from hub.paths import is_postgres, store_file
+from hub.store.processes import is_running
 from hub.store.reader import Reader, SqliteReader
 from hub.store.schema import HEAD
 from hub.store.sqlite import SqliteWriter, connect
@@ -63,7 +64,7 @@ class StoreLock:
         self._handle = self.path.open("a+")
         until = time.monotonic() + _LAST_WRITES
         while not _locked(self._handle):
-            if _is_there(self._holder()) or time.monotonic() > until:
+            if is_running(self._holder()) or time.monotonic() > until:
                 self._handle.close()
                 self._handle = None
                 raise Refused(f"another hub is using the store {self.path.with_suffix('')}", code="STO-007")
@@ -104,19 +105,6 @@ def _lock(handle: Any) -> None:
         return
     handle.seek(_BEHIND_ALL)  # Windows keeps others from reading what is locked: not what is written into it
     msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
-
-
-def _is_there(process: int) -> bool:
-    """Whether a process runs; True where that cannot be asked without ending it."""
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return process != 0
 
 
 class AnyStore(Protocol):

@@ -32,6 +32,7 @@ import structlog
 from hub.errors import Conflict, LeaseLost, StoreBroken, StoreError, StoreFull, Unkept
 from hub.store.batch import Batch, each, fitting, statement
 from hub.store.postgres_removal import remove
+from hub.store.processes import is_running
 from hub.store.rare import numbered, statements
 from hub.store.rows import AuditRow, NewMessage, Write
 
@@ -157,7 +158,7 @@ class PostgresWriter:
         """Hubs of this machine that were killed: their session and their process are gone."""
         here, found = f"{socket.gethostname()}:", []
         for id, name in await self._connection.fetch("SELECT id, name FROM node"):
-            here_and_dead = name.startswith(here) and not _is_alive(int(name.removeprefix(here)))
+            here_and_dead = name.startswith(here) and not is_running(int(name.removeprefix(here)))
             if here_and_dead and await self._connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _number_of(id)):
                 found.append(id)
         return found
@@ -423,16 +424,6 @@ BURY = f"""DELETE FROM node WHERE id <> $1 AND until < {NOW}
 def _number_of(node: str) -> int:
     """The advisory lock each hub holds as long as its session lives."""
     return int.from_bytes(bytes.fromhex(node), "big", signed=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 _GIVE_UP = """DELETE FROM record_key USING unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS u(kind, id, name, value)

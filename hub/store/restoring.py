@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hub.errors import StoreError
+from hub.moments import now_micros
 from hub.store.backup import DATABASE, FILE_NAME, FORMAT, MANIFEST, Manifest, copy_hashed, count_rows, sync_folder
 from hub.store.opening import Sealer, StoreLock, restore_marker, schema_version
 from hub.store.removal import AUDIT_START
@@ -193,9 +194,8 @@ class Restore:
             for target in asking:
                 query = "UPDATE work SET state = 'working' WHERE state = 'waiting' AND target = ?"
                 doubtful += writer.connection.execute(query, (target,)).rowcount
-            now = int(datetime.now(UTC).timestamp() * 1_000_000)
             detail = f"made at {manifest.made_at}, {manifest.rows.get('message', 0)} messages"
-            writer.apply([Write(audit=[AuditRow(now, actor, "restore", self.backup.name, detail)])])
+            writer.apply([Write(audit=[AuditRow(now_micros(), actor, "restore", self.backup.name, detail)])])
             writer.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             writer.close()

@@ -7,6 +7,8 @@ from typing import Any
 
 OPEN_STATES = ("waiting", "working", "held")
 """Work that a lane has."""
+LARGEST_GROUP = 512
+"""Writes in one commit."""
 KEEP = {"full": 0, "until_delivered": 1, "metadata": 2}
 """How long the body of a message stays: for good, until all of its work is delivered, until its work has ended in any way."""
 STATES = ("waiting", "working", "parked", "held", "delivered", "skipped", "unknown", "quarantined", "refused")

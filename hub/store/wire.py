@@ -82,7 +82,6 @@ _PLAIN: list[tuple[str, type]] = [
 _TAKERS = {name: _taker(kind) for name, kind in _PLAIN}
 _PAIRS = ("keys", "reads", "counters", "unseen", "data_keys")
 """Lists of a write that hold tuples already."""
-_lists = attrgetter(*(name for name, _ in _PLAIN), *_PAIRS)
 
 
 # The way there.
@@ -95,9 +94,8 @@ def packed(writes: Iterable[Write]) -> list[Any]:
 def _packed(write: Write) -> tuple[Any, ...]:
     messages = [(_message(message), [_work(work) for work in message.works]) for message in write.messages]
     marks = [_mark(mark) for mark in write.marks]
-    lists = _lists(write)
-    rest = _rest(write) if any(lists) or write.more_work or write.alone else None
-    return messages, marks, rest
+    has_more = write.more or write.guarded or write.alone or write.more_work
+    return messages, marks, _rest(write) if has_more else None
 
 
 def _rest(write: Write) -> tuple[Any, ...]:
@@ -112,9 +110,13 @@ def _packed_rare(write: Write) -> tuple[Any, ...] | None:
     rare = write.rare
     if rare is None:
         return None
-    closed = [work for _, _, work in write.more_work] + [work for message in write.messages for work in message.works]
+    closed = _works_of(write)
     replaced = [(r.work, r.at, _place(r.message, write.messages), _place(r.closed, closed)) for r in rare.replaced]
     return [_route(row) for row in rare.routes], [_job(row) for row in rare.jobs], replaced, list(rare.erased)
+
+
+def _works_of(write: Write) -> list[NewWork]:
+    return [work for _, _, work in write.more_work] + [work for message in write.messages for work in message.works]
 
 
 def _place(thing: Any, among: Sequence[Any]) -> int:
@@ -146,7 +148,7 @@ def _new_message(columns: tuple[Any, ...], works: list[Any]) -> NewMessage:
 
 
 def _new_rare(write: Write, routes: list[Any], jobs: list[Any], replaced: list[Any], erased: list[int]) -> Rare:
-    closed = [work for _, _, work in write.more_work] + [work for message in write.messages for work in message.works]
+    closed = _works_of(write)
     return Rare(
         [RouteRow(*row) for row in routes],
         [JobRow(*row) for row in jobs],

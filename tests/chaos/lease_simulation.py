@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import random
 import sys
 from collections.abc import Callable, Collection
@@ -18,8 +17,6 @@ from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, TypeVar
-
-import structlog
 
 from hub.bus import sharing as sharing_module
 from hub.bus.lanes import Item
@@ -31,6 +28,7 @@ from hub.store.batch import PARTITIONS, partition_of
 from hub.store.leases import MARGIN, Members
 from hub.store.rows import OpenWork
 from tests.chaos.simulation import VirtualLoop, virtual_time
+from tests.chaos.stories import tell_all
 
 T = TypeVar("T")
 NODE: ContextVar[str] = ContextVar("node", default="")
@@ -417,18 +415,5 @@ def tell(seed: int, *, fenced: bool = True) -> World:
     return world
 
 
-def main(first: int, last: int) -> int:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    wrong = []
-    for seed in range(first, last + 1):
-        try:
-            tell(seed)
-        except AssertionError as error:
-            wrong.append(seed)
-            print(error)
-    print(f"{last - first + 1} stories, {len(wrong)} went wrong{': ' if wrong else ''}{wrong}")
-    return 1 if wrong else 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main(int(sys.argv[1]), int(sys.argv[2])))
+    raise SystemExit(tell_all(tell, int(sys.argv[1]), int(sys.argv[2])))

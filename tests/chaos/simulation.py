@@ -11,19 +11,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import logging
 import random
 import selectors
 import sys
-import traceback
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC
 from types import SimpleNamespace
 from typing import Any, TypeVar
-
-import structlog
 
 from hub import moments
 from hub.bus import failures, flow as flow_module, outgoing, target as target_module
@@ -38,6 +34,7 @@ from hub.errors import ConnectionDown, DoubtfulSend, MessageRejected, MessageUnu
 from hub.format import Keys
 from hub.message import Message
 from hub.store.rows import OPEN_STATES, Mark, NewMessage, NewWork, OpenWork, Write
+from tests.chaos.stories import tell_all
 
 EPOCH = 1_700_000_000.0
 """Virtual time begins here."""
@@ -674,20 +671,5 @@ def tell(seed: int, story: Story | None = None, *, broken: str = "") -> World:
     return world
 
 
-def main(first: int, last: int) -> int:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    wrong = []
-    for seed in range(first, last + 1):
-        try:
-            tell(seed)
-        except AssertionError as error:
-            wrong.append(seed)
-            if len(wrong) <= 5:
-                traceback.print_exception(error, limit=-3)
-            print(error)
-    print(f"{last - first + 1} stories, {len(wrong)} went wrong{': ' if wrong else ''}{wrong}")
-    return 1 if wrong else 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main(int(sys.argv[1]), int(sys.argv[2])))
+    raise SystemExit(tell_all(tell, int(sys.argv[1]), int(sys.argv[2])))

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from hub.bus.engines import LARGEST_GROUP
 from hub.bus.journal import Journal
 from hub.errors import Conflict, StoreBroken, StoreError, StoreFull
 from hub.security.seal import Seal, new_key
 from hub.store.opening import AnyStore, open_any_store
-from hub.store.rows import AuditRow, NewMessage, NewWork, RecordRow, Write
+from hub.store.rows import LARGEST_GROUP, AuditRow, NewMessage, NewWork, RecordRow, Write
 from tests import support
 from tests.hub.bus.probe import Place, one, rows
 

@@ -13,14 +13,10 @@ async def run(patience: Patience, seconds: float) -> str:
     """What becomes of a run of so many seconds."""
     task = asyncio.current_task()
     assert task is not None
-    patience.begin(task)
     try:
-        await asyncio.sleep(seconds)
-    except asyncio.CancelledError:
-        if patience.end(task):
-            return "too late"
-        raise
-    patience.end(task)
+        await patience.within(task, asyncio.sleep(seconds))
+    except TimeoutError:
+        return "too late"
     return "done"
 
 
