@@ -29,6 +29,7 @@ from hub.errors import ConnectionDown
 from hub.formats.hl7v2 import split
 from hub.hookspecs import hookimpl
 from hub.message import Message
+from hub.net.files import UNFINISHED, NameTemplate, file_name
 from hub.units import Duration, Size
 
 log = structlog.get_logger(__name__)
@@ -37,14 +38,10 @@ if sys.platform != "win32":
     import fcntl
 
 CLAIMED = ".hub"
-UNFINISHED = (".part", ".tmp", ".filepart", ".crdownload")
-"""Endings by which programs mark files they are still writing."""
 LONGEST_NAME = 255
 """Bytes of a file's name on the usual file systems."""
 LONGEST_ENDING = 16
 """Characters of a name behind its last dot that are taken for the kind of the file."""
-LONGEST_TYPE = 40
-"""Characters of a message's type in the name of a file."""
 
 
 class FolderConfig(SourceConfig, DestinationConfig):
@@ -64,7 +61,7 @@ class FolderConfig(SourceConfig, DestinationConfig):
     """What happens to a file the hub owns: delete it, or keep it in `done/`."""
     max_size: Size = Field(default=64 * 1024 * 1024, ge=1024)
     """Longest file; a longer one goes to `failed/`."""
-    name: str = Field(default="{id}.msg", max_length=120)
+    name: NameTemplate = Field(default="{id}.msg", max_length=120)
     """Name of files that are written; {id} is the message's id, without which one would replace another, {type} its type."""
     charset: str | None = None
     """Charset of the files, over what they say themselves."""
@@ -75,14 +72,6 @@ class FolderConfig(SourceConfig, DestinationConfig):
         if not re.fullmatch(r"[^/\x00]+", pattern):
             raise ValueError("expected a pattern for names of files in the folder itself, such as *.hl7")
         return pattern
-
-    @field_validator("name")
-    @classmethod
-    def _is_a_name_of_its_own(cls, name: str) -> str:
-        fixed = name.replace("{id}", "").replace("{type}", "")
-        if "{id}" not in name or not re.fullmatch(r"[A-Za-z0-9._-]*", fixed):
-            raise ValueError("expected letters, digits and . _ - with {id}, perhaps {type}, such as {type}-{id}.hl7")
-        return name
 
 
 class Folder(Poller[FolderConfig], Destination[FolderConfig]):
@@ -196,7 +185,7 @@ class Folder(Poller[FolderConfig], Destination[FolderConfig]):
 
     def _write(self, message: Message) -> None:
         folder = self._folder()
-        name = self.config.name.replace("{id}", message.id).replace("{type}", _safe(message.type))
+        name = file_name(self.config.name, message)
         draft = folder / f".{name}.part"
         try:
             with draft.open("wb") as handle:
@@ -256,10 +245,6 @@ def _sync(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _safe(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]", "_", text)[:LONGEST_TYPE]
 
 
 @hookimpl

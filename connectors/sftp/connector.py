@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import posixpath
-import re
 import secrets
 import time
 from collections.abc import Callable
@@ -26,14 +25,13 @@ from hub.connector import Deliver, Destination, Poller
 from hub.errors import ConnectionDown, MessageRejected
 from hub.formats.hl7v2 import split
 from hub.message import Message
+from hub.net.files import file_name
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 900.0
 """Seconds between two logins, doubling, while the partner refuses them: more often would lock our account."""
-LONGEST_TYPE = 40
-"""Characters of a message's type in the name of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +251,7 @@ class Sftp(Poller[SftpConfig], Destination[SftpConfig]):
     # Out.
 
     async def send(self, message: Message) -> Message | None:
-        name = self.config.name.replace("{id}", message.id).replace("{type}", _safe(message.type)).encode()
+        name = file_name(self.config.name, message).encode()
         body = await asyncio.to_thread(lambda: message.body)
         await self._work(lambda session: self._write(session, name, body))
         return None
@@ -374,7 +372,3 @@ class Sftp(Poller[SftpConfig], Destination[SftpConfig]):
         await super().close()
         self._worker.stop()
         self._let_go()
-
-
-def _safe(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]", "_", text)[:LONGEST_TYPE]

@@ -11,10 +11,10 @@ import re
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from hub.net.files import UNFINISHED
+
 LONGEST = 255
 """Bytes of a name on the usual file systems."""
-UNFINISHED = (".part", ".tmp", ".filepart", ".crdownload")
-"""Endings by which programs mark files they are still writing."""
 HEAD, TAIL = 100, 100
 """Bytes of a long name that are kept at its begin and end."""
 _CLAIM = re.compile(rb"\.hub-([0-9a-f]{12})-([0-9a-f]{32})-(.+)", re.DOTALL)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from hub.connector import DestinationConfig, SourceConfig
+from hub.net.files import NameTemplate
 from hub.units import Duration, Size
 
 HOST_KEY = "expected the line of a public key, such as ssh-ed25519 AAAA..., or its fingerprint, such as SHA256:47DE..."
@@ -96,7 +97,7 @@ class SftpConfig(SourceConfig, DestinationConfig):
     """After this time another hub goes on with a file whose hub has claimed it and not finished it."""
     max_size: Size = Field(default=64 * 1024 * 1024, ge=1024)
     """Longest file; a longer one stays where it is, and the status says so."""
-    name: str = Field(default="{id}.edi", max_length=120)
+    name: NameTemplate = Field(default="{id}.edi", max_length=120)
     """Name of files that are written; {id} is the message's id, without which one would replace another, {type} its type."""
     charset: str | None = None
     """Charset of the files, over what they say themselves."""
@@ -117,14 +118,6 @@ class SftpConfig(SourceConfig, DestinationConfig):
         for key in keys:
             parse_pin(key)
         return keys
-
-    @field_validator("name")
-    @classmethod
-    def _is_a_name_of_its_own(cls, name: str) -> str:
-        fixed = name.replace("{id}", "").replace("{type}", "")
-        if "{id}" not in name or not re.fullmatch(r"[A-Za-z0-9._-]*", fixed):
-            raise ValueError("expected letters, digits and . _ - with {id}, perhaps {type}, such as {type}-{id}.edi")
-        return name
 
     @model_validator(mode="after")
     def _can_log_in(self) -> SftpConfig:

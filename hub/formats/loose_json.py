@@ -59,6 +59,11 @@ def text_of(value: Any) -> str:
     return clean if clean.isascii() else clean.encode("utf-8", "replace").decode("utf-8")
 
 
+def first_text(said: dict[str, Any], *keys: str) -> str:
+    """What stands under the first of these names that holds something."""
+    return next((text for key in keys if (text := text_of(said.get(key)))), "")
+
+
 def texts_of(value: Any) -> list[str]:
     """A list of texts, or one text as a list of one; empty ones left out."""
     given = value[:MOST_ITEMS] if isinstance(value, list) else [value]

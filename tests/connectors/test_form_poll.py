@@ -23,7 +23,7 @@ from connectors.simulators.clearinghouse.form_poll import FormPoll as Facade
 from hub.errors import ConnectionDown, MessageRejected
 from hub.message import Message, new_id
 from hub.testing import CANARY, ConnectorContract
-from tests.connectors.web import Asked, Web, answer
+from tests.connectors.web import Asked, Opening, Web, answer
 from tests.support import free_port, until
 
 JANE = Member("60054", "W100", "DOE", "JANE", "19800229", "F", "CHOICE PPO", co_payment="25")
@@ -40,27 +40,13 @@ class TestContract(ConnectorContract):
 
     async def far_side(self, config: dict[str, Any]) -> Any:
         self.web = Web(lambda asked: json_answer(202, id="7") if asked.method == "POST" else json_answer(200, plans=[]))
-        return _Opening(self.web, config)
+        return Opening(self.web, config)
 
     def arrived(self, connection: FormPoll, tmp_path: Path) -> bytes | None:
         return self.web.asked[0].body
 
     def without_partner(self, settings: dict[str, Any]) -> dict[str, Any]:
         return {**settings, "url": f"http://127.0.0.1:{free_port()}/questions"}
-
-
-class _Opening:
-    """Opens a server that takes a free port, and writes its address into the settings."""
-
-    def __init__(self, web: Web, config: dict[str, Any]) -> None:
-        self.web, self.config = web, config
-
-    async def __aenter__(self) -> None:
-        await self.web.__aenter__()
-        self.config["url"] = self.web.url
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.web.__aexit__(*error)
 
 
 def json_answer(status: int, *, headers: dict[str, str] | None = None, **said: Any) -> bytes:

@@ -25,7 +25,7 @@ from hub.message import Message, new_id
 from hub.testing import CANARY, ConnectorContract
 from tests.connectors.certificates import Certificates
 from tests.connectors.simulators.inquiries import inquiry
-from tests.connectors.web import Asked, Web, answer, http
+from tests.connectors.web import Asked, Opening, Web, answer, http
 from tests.connectors.wire import Partner, adt, frame, wire
 from tests.support import ask, clinic_folder, environment, free_port, port_of, running_hub, settled, until
 
@@ -39,27 +39,13 @@ class TestContract(ConnectorContract):
 
     async def far_side(self, config: dict[str, Any]) -> Web:
         self.web = Web(lambda _: answer(200, b"thanks"))
-        return _Opening(self.web, config)  # type: ignore[return-value]
+        return Opening(self.web, config)  # type: ignore[return-value]
 
     def arrived(self, connection: Http, tmp_path: Path) -> bytes | None:
         return self.web.asked[0].body
 
     def without_partner(self, settings: dict[str, Any]) -> dict[str, Any]:
         return {**settings, "url": f"http://127.0.0.1:{free_port()}/x12"}
-
-
-class _Opening:
-    """Opens a server that takes a free port, and writes its address into the settings."""
-
-    def __init__(self, web: Web, config: dict[str, Any]) -> None:
-        self.web, self.config = web, config
-
-    async def __aenter__(self) -> None:
-        await self.web.__aenter__()
-        self.config["url"] = self.web.url
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.web.__aexit__(*error)
 
 
 def message(body: bytes = b"ISA*00*" + CANARY.encode()) -> Message:

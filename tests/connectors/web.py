@@ -93,3 +93,17 @@ async def http(url: str, **settings: Any) -> AsyncIterator[Http]:
         yield connection
     finally:
         await connection.close()
+
+
+class Opening:
+    """Opens a server that takes a free port, and writes its address into the settings."""
+
+    def __init__(self, web: Web, config: dict[str, Any]) -> None:
+        self.web, self.config = web, config
+
+    async def __aenter__(self) -> None:
+        await self.web.__aenter__()
+        self.config["url"] = self.web.url
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.web.__aexit__(*error)

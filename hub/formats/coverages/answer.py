@@ -16,7 +16,7 @@ from decimal import Decimal
 from itertools import count, islice
 from typing import Any
 
-from hub.formats.loose_json import Unreadable, object_of, objects_of, read_object, text_of, texts_of
+from hub.formats.loose_json import Unreadable, first_text, object_of, objects_of, read_object, text_of, texts_of
 from hub.formats.x12 import codes, report
 from hub.formats.x12.benefits import IN_OFFICE, Where
 from hub.formats.x12.eligibility import (
@@ -88,11 +88,7 @@ class Answer:
 def answer(data: bytes, service_types: Sequence[str] = (), service_date: str = "", where: Where = IN_OFFICE) -> dict[str, Any]:
     """What the payer says, as `hub.formats.x12.report.answer` tells it.  Total: any bytes give an answer or a failure."""
     read = read_answer(data)
-    findings = [f"{finding.code}: {finding.text}" for finding in read.reply.findings]
-    if read.failure is not None:
-        nothing: dict[str, Any] = {"set": None, "status": "unknown", "rejections": []}
-        return nothing | {"failure": read.failure, "findings": findings}
-    return report.flat_answer(read.reply, service_types, service_date, where) | {"findings": findings}
+    return report.told(read.reply, read.failure, service_types, service_date, where)
 
 
 def describe(data: bytes) -> dict[str, Any]:
@@ -124,9 +120,9 @@ def read_answer(data: bytes) -> Answer:
     code = text_of(said.get("statusCode")).upper()
     has_dependent = bool(reply.patients) and reply.patients[0].dependent is not None
     if silent := _SILENT.get(code):
-        _put(Rejection("2100A", silent, "R", 0), reply)
+        reply.reject(Rejection("2100A", silent, "R", 0))
     for rejection in islice(_rejections(said, has_dependent=has_dependent), MOST_REPEATS):
-        _put(rejection, reply)
+        reply.reject(rejection)
     if code == _PARTLY:
         text = "the payer's answer was partly unreadable for the clearinghouse; what it could read is here"
         reply.findings.add(Finding("warning", "COV-PARTLY", text))
@@ -152,9 +148,9 @@ def _reply(said: dict[str, Any]) -> Eligibility:
     number = text_of(said.get("controlNumber"))
     reply = Eligibility("271", number, number)
     payers, asking = object_of(said.get("payer")), object_of(said.get("requestingProvider"))
-    payer = Entity("PR", family=_first(payers, "responseName", "name"), id=_first(payers, "responsePayerId", "payerId"))
-    npi = _first(asking, "npi")
-    provider = Entity("1P", family=_first(asking, "lastName", "name"), given=_first(asking, "firstName"), id=npi)
+    payer = Entity("PR", family=first_text(payers, "responseName", "name"), id=first_text(payers, "responsePayerId", "payerId"))
+    npi = first_text(asking, "npi")
+    provider = Entity("1P", family=first_text(asking, "lastName", "name"), given=first_text(asking, "firstName"), id=npi)
     payer.qualifier, provider.qualifier = "PI" if payer.id else "", "XX" if npi else ""
     insured, patient, plans = object_of(said.get("subscriber")), object_of(said.get("patient")), objects_of(said.get("plans"))
     if not (insured or patient or plans):
@@ -170,7 +166,7 @@ def _reply(said: dict[str, Any]) -> Eligibility:
 
 def _people(insured: dict[str, Any], patient: dict[str, Any]) -> tuple[Level, Level | None]:
     """The insured, and the patient where that is somebody else; of one person both parts together say everything."""
-    relationship = _first(patient, "subscriberRelationshipCode", "subscriberRelationship")
+    relationship = first_text(patient, "subscriberRelationshipCode", "subscriberRelationship")
     if relationship.lower() in ("", "18", "self"):
         return _person({**patient, **_said_in(insured)}, SUBSCRIBER, "IL", ""), None
     return _person(insured, SUBSCRIBER, "IL", ""), _person(patient, DEPENDENT, "03", relationship)
@@ -181,24 +177,19 @@ def _said_in(said: dict[str, Any]) -> dict[str, Any]:
 
 
 def _person(said: dict[str, Any], kind: str, code: str, relationship: str) -> Level:
-    member = _first(said, "memberId") if kind == SUBSCRIBER else ""
+    member = first_text(said, "memberId") if kind == SUBSCRIBER else ""
     entity = Entity(
         code,
-        family=_first(said, "lastName"),
-        given=_first(said, "firstName"),
-        middle=_first(said, "middleName"),
-        suffix=_first(said, "suffix"),
+        family=first_text(said, "lastName"),
+        given=first_text(said, "firstName"),
+        middle=first_text(said, "middleName"),
+        suffix=first_text(said, "suffix"),
         qualifier="MI" if member else "",
         id=member,
         person=True,
     )
-    sex = _first(said, "genderCode", "gender")[:1].upper()
+    sex = first_text(said, "genderCode", "gender")[:1].upper()
     return Level(kind, 0, entity, birth_date=_day(said.get("birthDate")), sex=sex, relationship=relationship)
-
-
-def _first(said: dict[str, Any], *keys: str) -> str:
-    """What stands under the first of these names that holds something."""
-    return next((text for key in keys if (text := text_of(said.get(key)))), "")
 
 
 def _day(value: Any) -> str:
@@ -229,7 +220,7 @@ def _benefits(plans: list[dict[str, Any]]) -> Iterator[Benefit]:
 
 
 def _of_plan(plan: dict[str, Any]) -> Iterator[Benefit]:
-    name = _first(plan, "planName", "description")
+    name = first_text(plan, "planName", "description")
     whole = _row(plan, _status(plan), ["30"])
     whole.plan = name
     yield whole
@@ -270,18 +261,18 @@ def _sums(entry: dict[str, Any], code: str, types: list[str], network: str) -> I
     """One entry may say what is set, what is asked for and what is left: each is a row of its own, as in a 271."""
     if code == "A":
         row = _row(entry, code, types, network)
-        row.percent = _share(_first(entry, "amount", "total"), _first(entry, "units"))
-        row.period = _first(entry, "amountTimePeriodCode")
+        row.percent = _share(first_text(entry, "amount", "total"), first_text(entry, "units"))
+        row.period = first_text(entry, "amountTimePeriodCode")
         yield row
         return
     for name in ("total", "amount"):
-        if amount := _first(entry, name):
+        if amount := first_text(entry, name):
             row = _row(entry, code, types, network)
-            row.amount, row.period = amount, _first(entry, f"{name}TimePeriodCode")
+            row.amount, row.period = amount, first_text(entry, f"{name}TimePeriodCode")
             yield row
-    if remaining := _first(entry, "remaining"):
+    if remaining := first_text(entry, "remaining"):
         row = _row(entry, code, types, network)
-        lifetime = _first(entry, "remainingTimePeriodCode") == "33"
+        lifetime = first_text(entry, "remainingTimePeriodCode") == "33"
         row.amount, row.period = remaining, "33" if lifetime else codes.PERIOD_REMAINING
         yield row
 
@@ -298,24 +289,24 @@ def _details(said: dict[str, Any], types: list[str]) -> Iterator[Benefit]:
         for network, entry in _by_network(object_of(said.get(name))):
             row = _row(entry, code, types, network)
             row.amount, row.period = (
-                _first(entry, "amount", "total"),
-                _first(entry, "amountTimePeriodCode", "totalTimePeriodCode"),
+                first_text(entry, "amount", "total"),
+                first_text(entry, "amountTimePeriodCode", "totalTimePeriodCode"),
             )
-            row.quantity, row.quantity_qualifier = _first(entry, "quantity"), _first(entry, "quantityQualifierCode")
+            row.quantity, row.quantity_qualifier = first_text(entry, "quantity"), first_text(entry, "quantityQualifierCode")
             yield row
 
 
 def _row(said: dict[str, Any], code: str, types: list[str], network: str = "") -> Benefit:
     """What every part of a coverage may say of itself."""
     permit = "Y" if said.get("authorizationRequired") is True else "N" if said.get("authorizationRequired") is False else ""
-    place = _first(said, "placeOfServiceCode")
+    place = first_text(said, "placeOfServiceCode")
     notes = said.get("payerNotes")
     return Benefit(
         segment=0,
         code=code,
-        level=_first(said, "levelCode"),
+        level=first_text(said, "levelCode"),
         service_types=list(types),
-        insurance_type=_first(said, "insuranceTypeCode"),
+        insurance_type=first_text(said, "insuranceTypeCode"),
         plan="",
         period="",
         amount="",
@@ -328,7 +319,7 @@ def _row(said: dict[str, Any], code: str, types: list[str], network: str = "") -
         dates=_dates(said),
         messages=[
             *texts_of(notes),
-            *(text for one in objects_of(notes) if (text := _first(one, "message", "note", "description"))),
+            *(text for one in objects_of(notes) if (text := first_text(one, "message", "note", "description"))),
         ],
         places=[place] if place else [],
     )
@@ -337,16 +328,16 @@ def _row(said: dict[str, Any], code: str, types: list[str], network: str = "") -
 def _other_payer(said: dict[str, Any], types: list[str]) -> Benefit:
     row = _row(said, "R", texts_of(said.get("serviceTypeCode")) or types)
     rank = next((code for name, code in _RANKS.items() if said.get(name) is True), "PR")
-    id = _first(said, "responsePayerId", "payerId")
-    name = _first(said, "responseName", "name", "planName")
-    row.plan = _first(said, "planName")
+    id = first_text(said, "responsePayerId", "payerId")
+    name = first_text(said, "responseName", "name", "planName")
+    row.plan = first_text(said, "planName")
     row.entities.append(Entity(rank, family=name, qualifier="PI" if id else "", id=id))
     return row
 
 
 def _status(said: dict[str, Any]) -> str:
     """EB01 of a status: its code, or what its words begin with."""
-    code, words = _first(said, "statusCode"), _first(said, "status").lower()
+    code, words = first_text(said, "statusCode"), first_text(said, "status").lower()
     if code in codes.EB01:
         return code
     if words.startswith("active"):
@@ -376,7 +367,7 @@ def _rejections(said: dict[str, Any], *, has_dependent: bool) -> Iterator[Reject
 
 
 def _rejection(message: dict[str, Any], *, has_dependent: bool) -> Rejection:
-    code, field = _first(message, "code").upper(), _first(message, "field").lower().replace("_", "")
+    code, field = first_text(message, "code").upper(), first_text(message, "field").lower().replace("_", "")
     loop, of_insured, of_dependent = next(
         (row[1:] for row in _FIELDS if field.startswith(row[0]) or field.endswith(row[0])), ("", "", "")
     )
@@ -385,12 +376,3 @@ def _rejection(message: dict[str, Any], *, has_dependent: bool) -> Rejection:
     if not loop:
         loop = "2100A" if code in codes.AAA_PAYER else "2100B" if code in codes.AAA_PROVIDER - {_REQUIRED} else "2100C"
     return Rejection("2100D" if loop == "2100C" and has_dependent else loop, code, "C", 0)
-
-
-def _put(rejection: Rejection, reply: Eligibility) -> None:
-    if rejection.loop in ("2100A", "2100B"):
-        reply.rejections.append(rejection)
-        return
-    if not reply.patients:
-        reply.patients.append(Patient(Level(PAYER, 0), Level(PROVIDER, 0), Level(SUBSCRIBER, 0)))
-    reply.patients[0].level.rejections.append(rejection)

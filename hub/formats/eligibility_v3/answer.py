@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any
 
 from hub.formats.eligibility_v3 import names
-from hub.formats.loose_json import Unreadable, object_of, objects_of, read_object, text_of, texts_of
+from hub.formats.loose_json import Unreadable, first_text, object_of, objects_of, read_object, text_of, texts_of
 from hub.formats.x12 import codes, report
 from hub.formats.x12.benefits import IN_OFFICE, Where
 from hub.formats.x12.eligibility import (
@@ -61,21 +61,13 @@ class Answer:
 def answer(data: bytes, service_types: Sequence[str] = (), service_date: str = "", where: Where = IN_OFFICE) -> dict[str, Any]:
     """What the payer says, as `hub.formats.x12.report.answer` tells it.  Total: any bytes give an answer or a failure."""
     read = read_answer(data)
-    found = _told(read, service_types, service_date, where)
+    found = report.told(read.reply, read.failure, service_types, service_date, where)
     if read.x12:
         found = _which_counts(report.answer(read.x12, service_types, service_date, where), found)
     numbers = [*found.get("trace_numbers", []), *read.control_numbers]
     if numbers:
         found["trace_numbers"] = list(dict.fromkeys(numbers))
     return found
-
-
-def _told(read: Answer, service_types: Sequence[str], service_date: str, where: Where) -> dict[str, Any]:
-    findings = [f"{finding.code}: {finding.text}" for finding in read.reply.findings]
-    if read.failure is not None:
-        nothing: dict[str, Any] = {"set": None, "status": "unknown", "rejections": []}
-        return nothing | {"failure": read.failure, "findings": findings}
-    return report.flat_answer(read.reply, service_types, service_date, where) | {"findings": findings}
 
 
 def _which_counts(payers: dict[str, Any], rendered: dict[str, Any]) -> dict[str, Any]:
@@ -187,40 +179,36 @@ def _add_new(kept: list[Any], more: Sequence[Any]) -> None:
 
 def _organisation(said: dict[str, Any], code: str) -> Entity:
     person = text_of(said.get("entityType")).lower() == "person"
-    given = _first(said, "firstName", "providerFirstName") if person else ""
-    family = _first(said, "lastName", "providerLastName") if person else ""
-    id, qualifier = _first(said, "npi"), "XX"
+    given = first_text(said, "firstName", "providerFirstName") if person else ""
+    family = first_text(said, "lastName", "providerLastName") if person else ""
+    id, qualifier = first_text(said, "npi"), "XX"
     if code == "PR" or not id:
-        id, qualifier = _first(said, "payorIdentification", "serviceProviderNumber", "taxId", "federalTaxpayersIdNumber"), "PI"
-    name = family or _first(said, "name", "providerName", "organizationName", "providerOrgName", "entityName")
+        id = first_text(said, "payorIdentification", "serviceProviderNumber", "taxId", "federalTaxpayersIdNumber")
+        qualifier = "PI"
+    name = family or first_text(said, "name", "providerName", "organizationName", "providerOrgName", "entityName")
     return Entity(code, family=name, given=given, qualifier=qualifier if id else "", id=id, person=person)
 
 
-def _first(said: dict[str, Any], *keys: str) -> str:
-    """What stands under the first of these names that holds something."""
-    return next((text for key in keys if (text := text_of(said.get(key)))), "")
-
-
 def _member(said: dict[str, Any], kind: str, code: str) -> Level:
-    member_id = _first(said, "memberId")
+    member_id = first_text(said, "memberId")
     entity = Entity(
         code,
-        family=_first(said, "lastName"),
-        given=_first(said, "firstName"),
-        middle=_first(said, "middleName"),
-        suffix=_first(said, "suffix"),
+        family=first_text(said, "lastName"),
+        given=first_text(said, "firstName"),
+        middle=first_text(said, "middleName"),
+        suffix=first_text(said, "suffix"),
         qualifier="MI" if member_id else "",
         id=member_id,
         person=True,
         address=_address(object_of(said.get("address"))),
     )
-    relationship = _first(said, "relationToSubscriberCode", "individualRelationshipCode", "relationToSubscriber")
+    relationship = first_text(said, "relationToSubscriberCode", "individualRelationshipCode", "relationToSubscriber")
     return Level(
         kind,
         0,
         entity,
-        birth_date=_first(said, "dateOfBirth").replace("-", ""),
-        sex=_first(said, "gender"),
+        birth_date=first_text(said, "dateOfBirth").replace("-", ""),
+        sex=first_text(said, "gender"),
         relationship=names.code_of(relationship, names.RELATIONSHIPS),
         references=_references(said, names.MEMBER_REFERENCES),
         dates=list(_dates(object_of(said.get("planDateInformation")))),
@@ -260,18 +248,18 @@ def _benefit(row: dict[str, Any], number: int) -> Benefit:
     industry = [(text_of(one.get("codeListQualifierCode")), text_of(one.get("industryCode"))) for one in additional]
     return Benefit(
         segment=number,
-        code=_first(row, "code"),
-        level=_first(row, "coverageLevelCode"),
+        code=first_text(row, "code"),
+        level=first_text(row, "coverageLevelCode"),
         service_types=texts_of(row.get("serviceTypeCodes")),
-        insurance_type=_first(row, "insuranceTypeCode"),
-        plan=_first(row, "planCoverage"),
-        period=_first(row, "timeQualifierCode"),
-        amount=_first(row, "benefitAmount"),
-        percent=_first(row, "benefitPercent"),
-        quantity_qualifier=_first(row, "quantityQualifierCode"),
-        quantity=_first(row, "benefitQuantity"),
-        authorization=_first(row, "authOrCertIndicator"),
-        network=_first(row, "inPlanNetworkIndicatorCode"),
+        insurance_type=first_text(row, "insuranceTypeCode"),
+        plan=first_text(row, "planCoverage"),
+        period=first_text(row, "timeQualifierCode"),
+        amount=first_text(row, "benefitAmount"),
+        percent=first_text(row, "benefitPercent"),
+        quantity_qualifier=first_text(row, "quantityQualifierCode"),
+        quantity=first_text(row, "benefitQuantity"),
+        authorization=first_text(row, "authOrCertIndicator"),
+        network=first_text(row, "inPlanNetworkIndicatorCode"),
         delivery=[_delivery(one) for one in objects_of(row.get("benefitsServiceDelivery"))],
         references=_references(object_of(row.get("benefitsAdditionalInformation")), names.REFERENCES),
         dates=list(_dates(object_of(row.get("benefitsDateInformation")))),
@@ -286,14 +274,14 @@ def _benefit(row: dict[str, Any], number: int) -> Benefit:
 def _delivery(said: dict[str, Any]) -> list[str]:
     """HSD, element by element."""
     elements = [
-        _first(said, "quantityQualifierCode"),
-        _first(said, "quantity"),
-        _first(said, "unitForMeasurementQualifierCode"),
-        _first(said, "sampleSelectionModulus"),
-        _first(said, "timePeriodQualifierCode"),
-        _first(said, "numOfPeriods"),
-        _first(said, "deliveryOrCalendarPatternQualifierCode"),
-        _first(said, "deliveryPatternTimeQualifierCode"),
+        first_text(said, "quantityQualifierCode"),
+        first_text(said, "quantity"),
+        first_text(said, "unitForMeasurementQualifierCode"),
+        first_text(said, "sampleSelectionModulus"),
+        first_text(said, "timePeriodQualifierCode"),
+        first_text(said, "numOfPeriods"),
+        first_text(said, "deliveryOrCalendarPatternQualifierCode"),
+        first_text(said, "deliveryPatternTimeQualifierCode"),
     ]
     while elements and not elements[-1]:
         elements.pop()
@@ -302,8 +290,8 @@ def _delivery(said: dict[str, Any]) -> list[str]:
 
 def _procedure(said: dict[str, Any]) -> str:
     """EB13 as a payer would have sent it, so that both ways name a procedure alike."""
-    kind = _first(said, "productOrServiceIdQualifierCode")
-    parts = [kind, _first(said, "procedureCode"), *texts_of(said.get("procedureModifiers"))]
+    kind = first_text(said, "productOrServiceIdQualifierCode")
+    parts = [kind, first_text(said, "procedureCode"), *texts_of(said.get("procedureModifiers"))]
     return ":".join(parts).strip(":")
 
 
@@ -328,7 +316,7 @@ def _dates(said: dict[str, Any]) -> Iterator[Period]:
 def _period(qualifier: str, value: Any) -> Period | None:
     """`20260101`, `20260101-20261231`, days with dashes, or an object with start and end."""
     if isinstance(value, dict):
-        first, last = _first(value, "startDate", "date"), _first(value, "endDate")
+        first, last = first_text(value, "startDate", "date"), first_text(value, "endDate")
     else:
         text = text_of(value)
         iso = re.fullmatch(r"(\d{4}-\d{2}-\d{2})(?:\s*-\s*(\d{4}-\d{2}-\d{2}))?", text, re.ASCII)
@@ -339,19 +327,19 @@ def _period(qualifier: str, value: Any) -> Period | None:
 
 def _entity(said: dict[str, Any]) -> Entity:
     contacts = objects_of(object_of(said.get("contactInformation")).get("contacts"))
-    pairs = [(names.code_of(_first(one, "communicationMode"), names.CONTACTS), one) for one in contacts]
+    pairs = [(names.code_of(first_text(one, "communicationMode"), names.CONTACTS), one) for one in contacts]
     return Entity(
-        code=names.code_of(_first(said, "entityIdentifierCode", "entityIdentifier"), names.ENTITIES),
-        family=_first(said, "entityName", "entityLastname"),
-        given=_first(said, "entityFirstname"),
-        middle=_first(said, "entityMiddlename"),
-        suffix=_first(said, "entitySuffix"),
-        qualifier=_first(said, "entityIdentification"),
-        id=_first(said, "entityIdentificationValue"),
-        person=_first(said, "entityType").lower() == "person",
+        code=names.code_of(first_text(said, "entityIdentifierCode", "entityIdentifier"), names.ENTITIES),
+        family=first_text(said, "entityName", "entityLastname"),
+        given=first_text(said, "entityFirstname"),
+        middle=first_text(said, "entityMiddlename"),
+        suffix=first_text(said, "entitySuffix"),
+        qualifier=first_text(said, "entityIdentification"),
+        id=first_text(said, "entityIdentificationValue"),
+        person=first_text(said, "entityType").lower() == "person",
         address=_address(object_of(said.get("address"))),
-        contacts=[(kind, number) for kind, one in pairs if (number := _first(one, "communicationNumber"))],
-        specialty=_first(object_of(said.get("providerInformation")), "referenceIdentification"),
+        contacts=[(kind, number) for kind, one in pairs if (number := first_text(one, "communicationNumber"))],
+        specialty=first_text(object_of(said.get("providerInformation")), "referenceIdentification"),
     )
 
 
@@ -373,11 +361,11 @@ def _read_rejections(said: dict[str, Any], reply: Eligibility) -> list[str]:
             others.append(code if _PLAIN_CODE.fullmatch(code) else "no code")
         elif is_exact or not any(_is_repeated(loop, code, *known) for known in found):
             where = loop or likely_loop(code, has_dependent=has_dependent)
-            follow_up = names.code_of(_first(error, "followupAction", "followUpAction"), names.FOLLOW_UPS)
+            follow_up = names.code_of(first_text(error, "followupAction", "followUpAction"), names.FOLLOW_UPS)
             found.setdefault((where, code), Rejection(where, code, follow_up or None, 0))
     in_order = sorted(found.values(), key=lambda rejection: (rejection.loop[-1], rejection.loop))
     for rejection in in_order[:MOST_REPEATS]:
-        _put(rejection, reply)
+        reply.reject(rejection)
     return others
 
 
@@ -412,15 +400,3 @@ def likely_loop(code: str, *, has_dependent: bool) -> str:
     if code in codes.AAA_PROVIDER - {"15"}:
         return "2100B"
     return "2100D" if has_dependent and code in codes.AAA_DEPENDENT else "2100C"
-
-
-def _put(rejection: Rejection, reply: Eligibility) -> None:
-    letter = rejection.loop[-1]
-    if letter in "AB":
-        reply.rejections.append(rejection)
-        return
-    if not reply.patients:
-        reply.patients.append(Patient(Level(PAYER, 0), Level(PROVIDER, 0), Level(SUBSCRIBER, 0)))
-    patient = reply.patients[0]
-    level = patient.dependent if letter == "D" and patient.dependent is not None else patient.subscriber
-    level.rejections.append(rejection)

@@ -162,6 +162,18 @@ class Eligibility:
     """AAA above the subscriber (2000A, 2100A, 2100B)."""
     findings: Findings = field(default_factory=Findings)
 
+    def reject(self, rejection: Rejection) -> None:
+        """Puts an AAA where its loop belongs: above the subscriber, or at the first patient, who is made when there is none."""
+        letter = rejection.loop[-1]
+        if letter in "AB":
+            self.rejections.append(rejection)
+            return
+        if not self.patients:
+            self.patients.append(Patient(Level(PAYER, 0), Level(PROVIDER, 0), Level(SUBSCRIBER, 0)))
+        patient = self.patients[0]
+        level = patient.dependent if letter == "D" and patient.dependent is not None else patient.subscriber
+        level.rejections.append(rejection)
+
 
 def read_eligibility(transaction: Transaction) -> Eligibility:
     """Total: whatever the segments are, it reads what it can and says what it could not."""

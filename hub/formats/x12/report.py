@@ -65,6 +65,16 @@ def answer(
     return result
 
 
+def told(
+    reply: Eligibility, failure: str | None, service_types: Sequence[str], service_date: str, where: benefits.Where
+) -> dict[str, Any]:
+    """The same of a reply in another form, with what was found in it; or why it says nothing."""
+    findings = [f"{finding.code}: {finding.text}" for finding in reply.findings]
+    if failure is not None:
+        return {"set": None, "status": "unknown", "rejections": [], "failure": failure, "findings": findings}
+    return flat_answer(reply, service_types, service_date, where) | {"findings": findings}
+
+
 def flat_answer(
     reply: Eligibility, service_types: Sequence[str], service_date: str, where: benefits.Where = benefits.IN_OFFICE
 ) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, settings, strategies as st
 
 PROPERTY = settings(
     max_examples=200, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -95,3 +96,22 @@ def _cost(work: Callable[[int], Any], size: int) -> float:
     finally:
         gc.enable()
     return min(times)
+
+
+def any_json(names: Sequence[str], words: Sequence[str]) -> st.SearchStrategy[bytes]:
+    """JSON of any shape made of these names and words, and bytes that are no JSON."""
+    leaves = st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(max_size=8),
+        st.sampled_from([*words, "\ud800", "²", "9" * 500]),
+    )
+    documents = st.recursive(
+        leaves,
+        lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.sampled_from(names), inner, max_size=6)),
+        max_leaves=30,
+    )
+    objects = st.dictionaries(st.sampled_from(names), documents, max_size=8)
+    return st.one_of(st.binary(max_size=200), st.one_of(documents, objects).map(lambda said: json.dumps(said).encode()))
