@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import re
 import xml.etree.ElementTree as ET
+from abc import abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
 from html import escape
@@ -60,13 +61,15 @@ class Core(Facade):
         self._waiting: list[batch.Batch] = []
         self._numbers = itertools.count(1)
 
+    @abstractmethod
     def understand(self, body: bytes) -> Asked:
-        raise NotImplementedError
+        """What a request says."""
 
+    @abstractmethod
     def envelope(
         self, element: str, payload_type: str, payload: bytes = b"", *, code: str = "Success", status: int = 200
     ) -> Response:
-        raise NotImplementedError
+        """An answer in this form."""
 
     def read(self, body: bytes) -> Inquiry:
         return read_270(self.understand(body).payload.decode("utf-8", "replace"))

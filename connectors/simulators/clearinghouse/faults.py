@@ -124,9 +124,6 @@ class Faults:
         """For the next batches: lose, twice, 999, ta1, slow or a status."""
         self._next_batch += map(fault, words)
 
-    def clear(self) -> None:
-        self.__init__()  # type: ignore[misc]  # as new
-
     def next(self, inquiry: Inquiry, header: str = "", member: Iterable[str] = ()) -> Fault:
         """For one question that arrived: its own script, else that of its member, else that of the house."""
         if header:

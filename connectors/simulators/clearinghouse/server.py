@@ -132,8 +132,7 @@ class Clearinghouse:
     def reset(self, table: MemberTable | None = None) -> None:
         """As new, with other members: for tests that share a server."""
         self.table = table or MemberTable(clock=self.clock)
-        self.behaviour, self.requests = Behaviour(), 0
-        self.faults.clear()
+        self.behaviour, self.faults, self.requests = Behaviour(), Faults(), 0
         self.ledger.clear()
 
     async def misbehave(self, request: Request, fault: Fault) -> Response | None:
