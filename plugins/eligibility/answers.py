@@ -17,11 +17,11 @@ from plugins.eligibility.matching import (
     standing,
     with_attempt,
 )
-from plugins.eligibility.outcome import Decision, decide
+from plugins.eligibility.outcome import Decision, decide, decided
 from plugins.eligibility.searches import next_search
 from plugins.eligibility.stops import close_if_over, open_stop, stopped, stopping
 from plugins.eligibility.times import next_morning
-from plugins.eligibility.visits import is_near, plan_check, service_day, site_of
+from plugins.eligibility.visits import is_near, plan_check, service_day, site_of, today_at
 
 
 async def save_answer(answer: CoverageCheck, context: Context) -> CoverageCheck:
@@ -76,7 +76,7 @@ async def _follow(answered: _Answered, context: Context) -> CoverageCheck:
     """The check with its outcome, and whatever the hub does about it by itself."""
     check, attempt, payer = answered.check, answered.attempt, answered.payer
     if attempt is None or payer is None:
-        return _with(check, _ask_again(check, answered.decision, answered.appointment, context))
+        return decided(check, _ask_again(check, answered.decision, answered.appointment, context))
     rejected = check.status == "rejected" and bool(check.rejections)
     if rejected and (action := stopping(check.rejections)) is not None:
         stop = await open_stop(action, check, attempt, payer, answered.decision.outcome, context)
@@ -85,7 +85,7 @@ async def _follow(answered: _Answered, context: Context) -> CoverageCheck:
         await close_if_over(payer.payer, attempt, context)
     if rejected:
         return await _search(answered, attempt, context)
-    return _with(check, _ask_again(check, answered.decision, answered.appointment, context))
+    return decided(check, _ask_again(check, answered.decision, answered.appointment, context))
 
 
 async def _search(answered: _Answered, attempt: CoverageAttempt, context: Context) -> CoverageCheck:
@@ -93,14 +93,14 @@ async def _search(answered: _Answered, attempt: CoverageAttempt, context: Contex
     check = answered.before if attempt.search and not answered.decision.again else answered.check
     decision = decide(check, answered.payer) if attempt.search and not answered.decision.again else answered.decision
     visit = await visit_of(answered.appointment, context)
-    day = context.now.astimezone(site_of(answered.appointment, context).zone).date()
+    day = today_at(answered.appointment, context)
     search = next_search(check, answered.check.rejections, visit, day) if visit is not None else None
     if search is None and attempt.search:
         search = next_search(check, check.rejections, visit, day) if visit is not None else None
     if search is None:
-        return _with(check, _ask_again(check, decision, answered.appointment, context))
+        return decided(check, _ask_again(check, decision, answered.appointment, context))
     plan_check(check.id, SEARCH, context.now, context, search=search)
-    return _with(check, Decision("pending", None, None, decision.cause))
+    return decided(check, Decision("pending", None, None, decision.cause))
 
 
 # Which question it belongs to.
@@ -169,12 +169,6 @@ async def _keep(
 
 
 # What it comes to.
-
-
-def _with(check: CoverageCheck, decision: Decision) -> CoverageCheck:
-    return check.model_copy(
-        update={"outcome": decision.outcome, "action": decision.action, "who": decision.who, "cause": decision.cause}
-    )
 
 
 def _ask_again(check: CoverageCheck, decision: Decision, appointment: Appointment, context: Context) -> Decision:

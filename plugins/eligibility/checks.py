@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import datetime
 
 from hub import Appointment, Context, Coverage, CoverageCheck, Patient, Prepared, Visit, WorklistItem
 from hub.formats.x12.exchange import new_numbers
@@ -11,12 +11,12 @@ from hub.records import GONE, CoverageAttempt, Payer, Person
 from hub.units import iso
 from plugins.eligibility.follow_up import note_differences
 from plugins.eligibility.matching import DECIDED, UNANSWERED, headers_of, plan_end_of_patience, stop_waiting, with_attempt
-from plugins.eligibility.outcome import Decision
-from plugins.eligibility.people import CorrectedQuestion, as_asked, question_of, types_asked
+from plugins.eligibility.outcome import Decision, decided
+from plugins.eligibility.people import as_asked, question_of, types_asked
 from plugins.eligibility.searches import changed, with_fields
 from plugins.eligibility.stops import begin_probe, may_probe, stop_of, stopped
 from plugins.eligibility.times import month_begins, opens_at
-from plugins.eligibility.visits import chart_of, is_ahead, plan_check, service_day, site_of
+from plugins.eligibility.visits import chart_of, is_ahead, plan_check, service_day, site_of, today_at
 
 ASKED = "asked"
 """The reason of a check that a person wants."""
@@ -37,12 +37,9 @@ async def prepare_check(payload: Mapping[str, str], context: Context) -> Prepare
     if why == UNANSWERED:
         await stop_waiting(known, payload.get("trace", ""), appointment, context)
         return None
-    chart = await chart_of(appointment, context)
-    question = await question_of(appointment.id, chart, context)
-    patient = as_asked(chart, question) if chart is not None else None
+    patient, coverage, payer = await _whom_and_whose(appointment, await chart_of(appointment, context), context)
     for identifier in patient.identifiers if patient else ():
         context.key("patient", identifier.value)
-    coverage, payer = choose_coverage(patient, question, context)
     check = CoverageCheck(
         id=appointment.id,
         service_date=service_day(appointment, context),
@@ -69,24 +66,25 @@ def _visit(appointment: Appointment, patient: Patient, coverage: Coverage, payer
     """The visit as its payer wants to be asked about it."""
     day = service_day(appointment, context)
     assert day is not None  # noqa: S101 - only visits with a time are asked about
-    types = payer.types.get((appointment.type or "").strip().upper(), payer.service_types)
     visit = Visit(
         appointment=appointment,
         patient=patient,
         coverage=coverage,
-        payer=payer.model_copy(update={"service_types": types}),
+        payer=payer.model_copy(update={"service_types": _of_type(payer.types, appointment, payer.service_types)}),
         organisation=context.organisation,
         service_date=day,
     )
     return with_fields(visit, payer.fields)
 
 
+def _of_type(codes: Mapping[str, tuple[str, ...]], appointment: Appointment, otherwise: tuple[str, ...]) -> tuple[str, ...]:
+    """What the payer list says for appointments of this type."""
+    return codes.get((appointment.type or "").strip().upper(), otherwise)
+
+
 async def visit_of(appointment: Appointment, context: Context) -> Visit | None:
     """The visit as it would be asked about now; None when it would not."""
-    chart = await chart_of(appointment, context)
-    question = await question_of(appointment.id, chart, context)
-    patient = as_asked(chart, question) if chart is not None else None
-    coverage, payer = choose_coverage(patient, question, context)
+    patient, coverage, payer = await _whom_and_whose(appointment, await chart_of(appointment, context), context)
     if patient is None or coverage is None or payer is None or without_asking(patient, coverage, payer) is not None:
         return None
     return _visit(appointment, patient, coverage, payer, context)
@@ -113,30 +111,35 @@ async def _ask(check: CoverageCheck, visit: Visit, why: str, search: str, contex
     if opens > context.now and why != ASKED:
         await _wait_until(opens, check, payer, context)
         return None
+    attempt = await _attempt(visit, payer, check.asked_for or "", why, search, context)
+    pending = decided(check, Decision("pending")).model_copy(update={"question": attempt.trace, "stopped_by": None})
+    await context.put(with_attempt(pending, attempt))
+    plan_end_of_patience(check, attempt.trace, payer, context)
+    if stop is not None:
+        await begin_probe(stop, attempt.trace, check.plan, context)
+    context.note("checking", f"Asking {payer.name} about coverage" + (f" ({search})" if search else ""))
+    asked = changed(visit, search, today_at(visit.appointment, context)) if search else visit
+    return Prepared(asked or visit, headers_of(check.id, attempt), lane=await _lane(payer, context))
+
+
+async def _attempt(visit: Visit, payer: Payer, asked_for: str, why: str, search: str, context: Context) -> CoverageAttempt:
+    """A question with numbers of its own."""
     trace, number = await new_numbers(context)
-    attempt = CoverageAttempt(
+    return CoverageAttempt(
         trace=trace,
         control_number=str(number),
         set_number=f"{number:04d}",
         payer=payer.payer,
         provider=visit.organisation.npi,
-        asked_for=check.asked_for or "",
+        asked_for=asked_for,
         service_date=visit.service_date,
         service_types=list(payer.service_types),
         network=payer.network,
-        places=list(payer.places.get((visit.appointment.type or "").strip().upper(), ())),
+        places=list(_of_type(payer.places, visit.appointment, ())),
         why=why,
         search=search,
         asked_at=context.now,
     )
-    pending = {"outcome": "pending", "action": None, "who": None, "cause": None, "question": trace, "stopped_by": None}
-    await context.put(with_attempt(check.model_copy(update=pending), attempt))
-    plan_end_of_patience(check, trace, payer, context)
-    if stop is not None:
-        await begin_probe(stop, trace, check.plan, context)
-    context.note("checking", f"Asking {payer.name} about coverage" + (f" ({search})" if search else ""))
-    asked = changed(visit, search, _today(visit, context)) if search else visit
-    return Prepared(asked or visit, headers_of(check.id, attempt), lane=await _lane(payer, context))
 
 
 async def _lane(payer: Payer, context: Context) -> str:
@@ -153,10 +156,6 @@ async def _wait_until(moment: datetime, check: CoverageCheck, payer: Payer, cont
         waiting = {"outcome": "pending", "action": None, "who": None, "cause": f"{payer.name} is closed", "asked_for": None}
         await context.put(check.model_copy(update=waiting))
     context.note("closed", f"{payer.name} may be asked from {iso(moment)} on", plain=True)
-
-
-def _today(visit: Visit, context: Context) -> date:
-    return context.now.astimezone(site_of(visit.appointment, context).zone).date()
 
 
 def without_asking(patient: Patient | None, coverage: Coverage | None, payer: Payer | None) -> Decision | None:
@@ -181,14 +180,16 @@ def without_asking(patient: Patient | None, coverage: Coverage | None, payer: Pa
     return None
 
 
-def choose_coverage(
-    patient: Patient | None, question: CorrectedQuestion | None, context: Context
-) -> tuple[Coverage | None, Payer | None]:
-    """The primary coverage and its line in the payer list."""
+async def _whom_and_whose(
+    appointment: Appointment, chart: Patient | None, context: Context
+) -> tuple[Patient | None, Coverage | None, Payer | None]:
+    """The patient as somebody wants them asked about, the primary coverage, and its line in the payer list."""
+    question = await question_of(appointment.id, chart, context)
+    patient = as_asked(chart, question) if chart is not None else None
     if patient is None or not patient.coverages:
-        return None, None
+        return patient, None, None
     coverage = patient.coverages[0]
-    return coverage, types_asked(context.payer(coverage.payer, coverage.plan, coverage.payer_name), question)
+    return patient, coverage, types_asked(context.payer(coverage.payer, coverage.plan, coverage.payer_name), question)
 
 
 def fingerprint(visit: Visit, context: Context) -> str:
@@ -227,10 +228,9 @@ def _payer_name(coverage: Coverage | None, payer: Payer | None) -> str | None:
 
 async def _save_decision(check: CoverageCheck, decision: Decision, context: Context) -> None:
     """Whatever a payer said before does not count any more."""
-    update = {"outcome": decision.outcome, "action": decision.action, "who": decision.who, "cause": decision.cause}
-    decided = check.model_copy(update=update)
-    await context.put(decided)
-    await note_differences(decided, context)
+    check = decided(check, decision)
+    await context.put(check)
+    await note_differences(check, context)
     context.note(decision.outcome, decision.action or "Nothing to ask: the patient pays")
     await context.save(work_for(check.id, check.plan.queue, decision))
 
@@ -261,11 +261,9 @@ async def recheck_visits(patient: Patient, context: Context) -> None:
 
 
 async def _would_ask_something_else(check: CoverageCheck, appointment: Appointment, chart: Patient, context: Context) -> bool:
-    question = await question_of(appointment.id, chart, context)
-    patient = as_asked(chart, question)
-    coverage, payer = choose_coverage(patient, question, context)
+    patient, coverage, payer = await _whom_and_whose(appointment, chart, context)
     decision = without_asking(patient, coverage, payer)
     if decision is not None:
         return check.outcome != decision.outcome or check.cause != decision.cause
-    assert coverage is not None and payer is not None  # noqa: S101, PT018 - decided above
+    assert patient is not None and coverage is not None and payer is not None  # noqa: S101, PT018 - decided above
     return check.asked_for != fingerprint(_visit(appointment, patient, coverage, payer, context), context)

@@ -33,6 +33,13 @@ class Decision:
     """Whether the hub asks again by itself before anybody is told."""
 
 
+def decided(check: CoverageCheck, decision: Decision) -> CoverageCheck:
+    """The check with this outcome."""
+    return check.model_copy(
+        update={"outcome": decision.outcome, "action": decision.action, "who": decision.who, "cause": decision.cause}
+    )
+
+
 def decide(answer: CoverageCheck, payer: Payer | None) -> Decision:
     """The outcome of an answer from the payer it was asked of."""
     if answer.failure:

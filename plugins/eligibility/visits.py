@@ -29,10 +29,15 @@ def service_day(appointment: Appointment, context: Context) -> date | None:
     return appointment.starts_at.astimezone(site_of(appointment, context).zone).date()
 
 
+def today_at(appointment: Appointment, context: Context) -> date:
+    """The day it is now where the visit takes place."""
+    return context.now.astimezone(site_of(appointment, context).zone).date()
+
+
 def days_ahead(appointment: Appointment, context: Context) -> int | None:
     """Days from today to the visit, by the calendar of its site; None for a visit without a time."""
     day = service_day(appointment, context)
-    return None if day is None else (day - context.now.astimezone(site_of(appointment, context).zone).date()).days
+    return None if day is None else (day - today_at(appointment, context)).days
 
 
 def is_ahead(appointment: Appointment, context: Context) -> bool:
