@@ -83,13 +83,21 @@ class ConnectionDown(HubError):
     code = "NET-001"
 
     def __init__(
-        self, text: str = "", *, retry_after: float | None = None, code: str | None = None, unanswered: bool = False
+        self,
+        text: str = "",
+        *,
+        retry_after: float | None = None,
+        code: str | None = None,
+        unanswered: bool = False,
+        maybe_done: bool = False,
     ) -> None:
         super().__init__(text, code=code)
         self.retry_after = retry_after
         """Seconds to wait at least: the partner asked for it, or a rule does."""
         self.unanswered = unanswered
         """The partner took the message and did not answer in time: while it answers others, only this message waits."""
+        self.maybe_done = maybe_done
+        """What was asked may have been done: it left, and no answer says that it was not."""
 
 
 class MessageRejected(HubError):

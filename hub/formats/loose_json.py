@@ -14,21 +14,26 @@ _CONTROL = dict.fromkeys((*range(32), 127), " ")
 
 
 class Unreadable(Exception):
-    """It is no JSON object; the text says what it is instead, without a word of it."""
+    """It is no JSON; the text says what it is instead, without a word of it."""
 
 
 def read_object(data: bytes) -> dict[str, Any]:
     """The object a body holds; amounts keep their zeros.  Raises Unreadable."""
+    found = read_json(data)
+    if not isinstance(found, dict):
+        raise Unreadable("there is no JSON object in it")
+    return found
+
+
+def read_json(data: bytes) -> Any:
+    """Whatever JSON a body holds, its numbers as texts.  Raises Unreadable."""
     text = _decoded(data)
     if (what := _something_else(text)) is not None:
         raise Unreadable(what)
     try:
-        found = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+        return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
     except (ValueError, RecursionError):
         raise Unreadable("it is no JSON, or it was cut off") from None
-    if not isinstance(found, dict):
-        raise Unreadable("there is no JSON object in it")
-    return found
 
 
 def _decoded(data: bytes) -> str:

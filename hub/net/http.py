@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections.abc import AsyncIterable
 from email.utils import parsedate_to_datetime
 
 import httpx2 as httpx
@@ -21,6 +22,10 @@ MOST_ANSWER = 32 * 1024 * 1024
 """Bytes of an answer that are read."""
 LATER = (408, 425, 429)
 """Answers of the 400s that are about the connection: try again later."""
+NOT_DONE = (501, 503)
+"""Errors of a server after which nothing was done (RFC 9110, section 15.6); after others it may have been."""
+Content = bytes | AsyncIterable[bytes]
+"""A body: whole, or in pieces, which can be gone through several times."""
 
 
 class HttpClient:
@@ -42,7 +47,7 @@ class HttpClient:
         return httpx.BasicAuth(self._auth.user, self._auth.password.get_secret_value() if self._auth.password else "")
 
     async def request(
-        self, method: str, url: str, *, content: bytes | None = None, headers: dict[str, str] | None = None
+        self, method: str, url: str, *, content: Content | None = None, headers: dict[str, str] | None = None
     ) -> httpx.Response:
         """The answer to a request, when it is a good one.
 
@@ -53,7 +58,7 @@ class HttpClient:
         return response
 
     async def exchange(
-        self, method: str, url: str, *, content: bytes | None = None, headers: dict[str, str] | None = None
+        self, method: str, url: str, *, content: Content | None = None, headers: dict[str, str] | None = None
     ) -> httpx.Response:
         """The answer to a request, whatever its status: for protocols that have the outcome in the body.
 
@@ -76,7 +81,7 @@ class HttpClient:
             self.raise_for(response)
         return f"{place} answers, but with an error ({status})" if status >= 500 else f"{place} answers ({status})"
 
-    async def _authenticated(self, method: str, url: str, content: bytes | None, headers: dict[str, str]) -> httpx.Response:
+    async def _authenticated(self, method: str, url: str, content: Content | None, headers: dict[str, str]) -> httpx.Response:
         if self._tokens is None:
             return await self._once(method, url, content, {**headers, **self._key()})
         token = await self._tokens.get()
@@ -95,7 +100,11 @@ class HttpClient:
     async def _fetch_token(self) -> OAuth2Token:
         grant = Grant(self._auth)
         headers, body = grant.request()
-        response = await self._once("POST", grant.url, body, headers)
+        try:
+            response = await self._once("POST", grant.url, body, headers)
+        except ConnectionDown as error:
+            error.maybe_done = False  # what was to be asked has not left yet
+            raise
         host = httpx.URL(grant.url).host
         if 400 <= response.status_code < 500 and response.status_code not in LATER:
             why = grant.refusal(response.content) or str(response.status_code)
@@ -108,30 +117,34 @@ class HttpClient:
         except TokenUnusable as error:
             raise ConnectionDown(f"{self.name}: {host} gave no usable access token: {error}", code="NET-020") from None
 
-    async def _once(self, method: str, url: str, content: bytes | None, headers: dict[str, str]) -> httpx.Response:
+    async def _once(self, method: str, url: str, content: Content | None, headers: dict[str, str]) -> httpx.Response:
         try:
             async with self._client.stream(method, url, content=content, headers=headers) as response:
                 return await self._read(response)
+        except (httpx.ConnectTimeout, httpx.PoolTimeout):
+            raise self._too_late(url, maybe_done=False) from None
         except httpx.TimeoutException:
             raise self._too_late(url) from None
         except httpx.HTTPError as error:
             raise self._unreachable(url, error) from None
 
-    def _too_late(self, url: str) -> ConnectionDown:
-        return ConnectionDown(f"{self.name}: {httpx.URL(url).host} did not answer in time", unanswered=True)
+    def _too_late(self, url: str, *, maybe_done: bool = True) -> ConnectionDown:
+        text = f"{self.name}: {httpx.URL(url).host} did not answer in time"
+        return ConnectionDown(text, unanswered=True, maybe_done=maybe_done)
 
     def _unreachable(self, url: str, error: httpx.HTTPError) -> ConnectionDown:
         host, words = httpx.URL(url).host, tls_failure(error)
         if words:
             return ConnectionDown(f"{self.name}: TLS with {host} failed: {words}", code="TLS-003")
-        return ConnectionDown(f"{self.name}: cannot reach {host}: {type(error).__name__}")
+        left = not isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol | httpx.ProxyError)
+        return ConnectionDown(f"{self.name}: cannot reach {host}: {type(error).__name__}", maybe_done=left)
 
     async def _read(self, response: httpx.Response) -> httpx.Response:
         body = bytearray()
         async for part in response.aiter_bytes():
             body += part
             if len(body) > MOST_ANSWER:
-                raise ConnectionDown(f"{self.name}: the answer is longer than {MOST_ANSWER} bytes")
+                raise ConnectionDown(f"{self.name}: the answer is longer than {MOST_ANSWER} bytes", maybe_done=True)
         return httpx.Response(
             response.status_code, headers=_plain(response.headers.raw), content=bytes(body), request=response.request
         )
@@ -149,7 +162,9 @@ class HttpClient:
                 f"{self.name}: {host} refuses our credentials ({status}). Check them with the vendor.", code="NET-020"
             )
         if status in LATER or status >= 500:
-            raise ConnectionDown(f"{self.name}: {host} answers {status}", retry_after=_retry_after(response))
+            maybe_done = status >= 500 and status not in NOT_DONE
+            wait = _retry_after(response)
+            raise ConnectionDown(f"{self.name}: {host} answers {status}", retry_after=wait, maybe_done=maybe_done)
         if 300 <= status < 400:
             raise ConnectionDown(
                 f"{self.name}: {host} answers {status}; redirects are not followed, write the new address into `{setting}`",

@@ -54,14 +54,20 @@ def media_type(content_type: str) -> str:
 
 def write_parts(parts: Sequence[Part]) -> tuple[bytes, str]:
     """The body and its boundary, which stands in no part."""
+    heads, end, boundary = part_heads(parts)
+    return b"".join(head + part.body + b"\r\n" for head, part in zip(heads, parts, strict=True)) + end, boundary
+
+
+def part_heads(parts: Sequence[Part]) -> tuple[list[bytes], bytes, str]:
+    """What goes before the body of each part (a line end follows it), what ends the whole, and the boundary."""
     boundary = secrets.token_hex(16)
     while any(boundary.encode() in part.body for part in parts):
         boundary = secrets.token_hex(16)
-    lines = bytearray()
+    heads = []
     for part in parts:
         head = "".join(f"{name.title()}: {value}\r\n" for name, value in part.headers.items())
-        lines += f"--{boundary}\r\n{head}\r\n".encode() + part.body + b"\r\n"
-    return bytes(lines) + f"--{boundary}--\r\n".encode(), boundary
+        heads.append(f"--{boundary}\r\n{head}\r\n".encode())
+    return heads, f"--{boundary}--\r\n".encode(), boundary
 
 
 def read_parts(body: bytes, content_type: str) -> list[Part]:
