@@ -25,6 +25,7 @@ class Server:
 
     async def open(self, listening: socket.socket, name: str) -> None:
         """Returns when it answers."""
+        _without_delay(listening)
         self._task = asyncio.create_task(self._server.serve(sockets=[listening]), name=name)
         while not self._server.started and not self._task.done():  # noqa: ASYNC110 - uvicorn has no event to wait for
             await asyncio.sleep(0.005)
@@ -33,6 +34,14 @@ class Server:
         self._server.should_exit = True
         if self._task is not None:
             await asyncio.wait([self._task], timeout=STOP_WITHIN)
+
+
+def _without_delay(listening: socket.socket) -> None:
+    """Head and body of an answer are two writes: Nagle's algorithm keeps the body back until the head is acknowledged, which
+    takes most systems 40 ms.  asyncio sees to that itself only where a socket was made with the protocol named.
+    """
+    if listening.family in (socket.AF_INET, socket.AF_INET6):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what it accepts inherits it
 
 
 class _Quiet(uvicorn.Server):
