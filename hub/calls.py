@@ -16,7 +16,9 @@ A value that begins with `=` is written as it stands, as JSON: `=true`, `=3`.
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -187,6 +189,8 @@ class Answer:
 
 
 MOST_PAGES = 100
+LOOKS = (0.5, 2.0, 5.0)
+"""Seconds before each look for what may have been done."""
 
 
 class Api:
@@ -212,14 +216,30 @@ class Api:
             answer = Answer(following.response, following.found, [*answer.items, *following.items])
         return answer
 
-    async def order(self, call: Call, values: Mapping[str, Any]) -> Answer | None:
-        """The same for what must not be done twice: raises DoubtfulSend when it may have been done."""
+    async def order(self, call: Call, values: Mapping[str, Any], *, find: Call | None = None) -> Answer | None:
+        """The same for what must not be done twice: what may have been done is looked for with `find`, which lists what the
+        partner has under our reference, and raises DoubtfulSend when it is not there (it may only not be there yet).
+        """
         try:
             return await self.ask(call, values)
         except ConnectionDown as error:
-            if error.maybe_done:
+            if not error.maybe_done:
+                raise
+            found = await self._find(find, values) if find is not None else None
+            if found is None:
                 raise DoubtfulSend(f"{error}; it may have been done", code=error.code) from None
-            raise
+            return found
+
+    async def _find(self, call: Call, values: Mapping[str, Any]) -> Answer | None:
+        for wait in LOOKS:
+            await asyncio.sleep(wait)
+            with contextlib.suppress(ConnectionDown, MessageRejected):
+                answer = await self.ask(call, values)
+                if answer is not None and answer.items:
+                    return Answer(answer.response, answer.items[0], [])
+                if answer is not None and call.items is None and answer.found:
+                    return answer
+        return None
 
     async def check(self) -> str:
         return await self._client.check(self._settings.url)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import ValidationError
 
+from hub import calls
 from hub.calls import Api, ApiSettings, Call, File
 from hub.errors import ConnectionDown, DoubtfulSend, HubError, MessageRejected, MessageUnusable
 from hub.net.multipart import read_parts
@@ -242,6 +243,23 @@ async def test_what_may_have_been_done_is_not_done_again(reply, doubt):
     async with Web(lambda _: silence() if reply == "silence" else reply) as web, api(web, timeout="0.2s") as partner:
         with pytest.raises(DoubtfulSend if doubt else ConnectionDown):
             await partner.order(Call.model_validate({"body": {}, "answer": {"id": "id"}}), {})
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_doubt_is_settled_with_the_partner_where_it_can_be(there, monkeypatch):
+    monkeypatch.setattr(calls, "LOOKS", (0.01, 0.01))
+
+    def replies(request):
+        return answer(500) if request.method == "POST" else said({"rows": [{"id": "77"}] if there else []})
+
+    find = Call.model_validate({"method": "GET", "query": {"tag": "{id}"}, "items": "rows", "answer": {"partner_id": "id"}})
+    async with Web(replies) as web, api(web) as partner:
+        if there:
+            assert (await partner.order(Call(body={}), {"id": "f-1"}, find=find)).found == {"partner_id": "77"}
+        else:
+            with pytest.raises(DoubtfulSend):
+                await partner.order(Call(body={}), {"id": "f-1"}, find=find)
+    assert [request.method for request in web.asked].count("POST") == 1
 
 
 async def test_what_never_left_is_no_doubt():
