@@ -10,6 +10,8 @@ from typing import Annotated, Literal, NamedTuple
 from authlib.oauth2.auth import ClientAuth
 from authlib.oauth2.rfc6749.parameters import prepare_token_request
 from authlib.oauth2.rfc6749.wrappers import OAuth2Token
+from authlib.oauth2.rfc7523 import JWTBearerGrant
+from joserfc.jwk import ECKey, RSAKey
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
@@ -25,6 +27,14 @@ REFUSALS = (
     "invalid_scope",
 )
 """Why there is no token (RFC 6749, section 5.2); other words of a partner are not told, they may hold secrets."""
+GRANTS: dict[str, str] = {
+    "client_credentials": "client_credentials",
+    "jwt_bearer": JWTBearerGrant.GRANT_TYPE,
+    "assertion": JWTBearerGrant.GRANT_TYPE,
+}
+"""By our names of them, what a request says for them (RFC 6749, section 4.4; RFC 7523, section 2.1)."""
+ASSERTION_LIVES = 300
+"""Seconds for which an assertion that we sign is good; it is used at once."""
 LEEWAY = 10
 """Seconds before its end from which a token is not used any more."""
 
@@ -35,13 +45,25 @@ class HttpAuth(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True, hide_input_in_errors=True)
 
     token_url: str | None = None
-    """OAuth2 client credentials: where to fetch the token."""
+    """OAuth2: where to fetch the token."""
+    grant: Literal["client_credentials", "jwt_bearer", "assertion"] = "client_credentials"
+    """OAuth2: what a token is given for. `client_credentials`: id and secret; `jwt_bearer`: an assertion that we sign with
+    `private_key` (RFC 7523); `assertion`: one that the vendor has signed and handed out."""
     client_id: str | None = None
     """OAuth2 client id."""
     client_secret: SecretStr | None = None
     """OAuth2 client secret."""
     scope: str | None = None
     """OAuth2 scope; with some vendors it decides between test and production."""
+    private_key: SecretStr | None = None
+    """OAuth2 with `jwt_bearer`: our private key in PEM form; the vendor has its public half."""
+    algorithm: Literal["RS256", "RS384", "ES256", "ES384"] = "RS256"
+    """OAuth2 with `jwt_bearer`: how the assertion is signed (RFC 7518)."""
+    claims: dict[str, str] = {}
+    """OAuth2 with `jwt_bearer`: what the assertion says beside who we are (`iss`, the client id): `aud`, `sub`, `scope`, as the
+    vendor wants them; `aud` is the address of the token when it is not given."""
+    assertion: SecretStr | None = None
+    """OAuth2 with `assertion`: the one that the vendor handed out."""
     user: str | None = None
     """Basic authentication: user name."""
     password: SecretStr | None = None
@@ -76,12 +98,33 @@ class HttpAuth(BaseModel):
         used = [way for way in WAYS if given & {*way.needs, *way.may}]
         if len(used) > 1:
             raise ValueError(f"auth names {' and '.join(way.name for way in used)}; keep one of them")
-        missing = [name for way in used for name in way.needs if name not in given]
+        needed = [name for way in used for name in way.needs]
+        if self.token_url is not None:
+            needed += _PROOFS.get(self.grant, ())
+            if needless := sorted(given & {proof for proofs in _PROOFS.values() for proof in proofs} - set(needed)):
+                raise ValueError(f"the grant {self.grant} takes no {', '.join(needless)}")
+        missing = [name for name in needed if name not in given]
         if missing:
             raise ValidationError.from_exception_data(
                 type(self).__name__, [{"type": "missing", "loc": (name,), "input": None} for name in missing], hide_input=True
             )
+        if self.grant == "jwt_bearer" and self.private_key is not None:
+            self.sign()
         return self
+
+    def sign(self) -> str:
+        """A new assertion of who we are (RFC 7523, section 3).  Raises ValueError when the key cannot sign one."""
+        claims = {"aud": self.token_url, **self.claims}
+        audience = claims.pop("aud")
+        text = self.private_key.get_secret_value() if self.private_key is not None else ""
+        try:
+            key = (RSAKey if self.algorithm.startswith("RS") else ECKey).import_key(text)
+            signed: str = JWTBearerGrant.sign(
+                key, self.client_id, audience, claims=claims, alg=self.algorithm, expires_in=ASSERTION_LIVES
+            )
+        except Exception:  # of any kind, and its words may hold some of the key
+            raise ValueError(f"`private_key` is no private key in PEM form that can sign {self.algorithm}") from None
+        return signed
 
 
 class _Way(NamedTuple):
@@ -91,10 +134,18 @@ class _Way(NamedTuple):
 
 
 WAYS = (
-    _Way("OAuth2", needs=("token_url", "client_id"), may=("client_secret", "scope")),
+    _Way(
+        "OAuth2",
+        needs=("token_url", "client_id"),
+        may=("client_secret", "scope", "grant", "private_key", "algorithm", "claims", "assertion"),
+    ),
     _Way("user and password", needs=("user", "password")),
     _Way("API key", needs=("api_key",), may=("header",)),
 )
+
+
+_PROOFS: dict[str, tuple[str, ...]] = {"jwt_bearer": ("private_key",), "assertion": ("assertion",)}
+"""What a grant needs beside the client's id."""
 
 
 class TokenUnusable(Exception):
@@ -102,21 +153,29 @@ class TokenUnusable(Exception):
 
 
 class Grant:
-    """OAuth2 client credentials (RFC 6749, section 4.4): what to ask and how to read the answer."""
+    """How a token is asked for (client credentials, or an assertion), and how to read the answer."""
 
     def __init__(self, auth: HttpAuth) -> None:
         assert auth.token_url is not None  # noqa: S101 - that is what makes it OAuth2
         self.url = auth.token_url
-        self._scope = auth.scope
+        self._auth = auth
         secret = auth.client_secret.get_secret_value() if auth.client_secret else None
-        self._client = ClientAuth(auth.client_id, secret, None if secret else "none")
+        is_said = auth.grant == "jwt_bearer" and not secret  # who we are stands in the assertion
+        self._client = None if is_said else ClientAuth(auth.client_id, secret, None if secret else "none")
 
     def request(self) -> tuple[dict[str, str], bytes]:
         """Headers and body."""
-        body = prepare_token_request("client_credentials", **({"scope": self._scope} if self._scope else {}))
+        said = {"scope": self._auth.scope, "assertion": self._assertion()}
+        body = prepare_token_request(GRANTS[self._auth.grant], **{name: text for name, text in said.items() if text})
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        _, headers, body = self._client.prepare("POST", self.url, headers, body)
+        if self._client is not None:
+            _, headers, body = self._client.prepare("POST", self.url, headers, body)
         return headers, body.encode()
+
+    def _assertion(self) -> str | None:
+        if self._auth.grant == "jwt_bearer":
+            return self._auth.sign()
+        return self._auth.assertion.get_secret_value() if self._auth.assertion is not None else None
 
     @staticmethod
     def read(body: bytes) -> OAuth2Token:
