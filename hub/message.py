@@ -38,6 +38,20 @@ def derived_id(parent: str, flow: str, step: str, index: int, generation: int) -
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """A body that the store has already: read when somebody asks for it, and named instead of copied when it is kept again."""
+
+    name: str
+    """Of its content."""
+    size: int
+    """Bytes."""
+    read: Callable[[], bytes]
+
+    def __call__(self) -> bytes:
+        return self.read()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Message:
     """One message on its way.  Steps never change a message, they make the next one with `derive`.
 
@@ -68,6 +82,11 @@ class Message:
         return payload.model_dump_json(exclude_unset=True).encode()
 
     @property
+    def size(self) -> int:
+        """Bytes of the body; one that the store has already is not read for it."""
+        return self.payload.size if isinstance(self.payload, Stored) else len(self.body)
+
+    @property
     def record(self) -> BaseModel | None:
         """The record this message carries, when a step has made one."""
         payload = self.payload
@@ -75,7 +94,7 @@ class Message:
 
     def derive(
         self,
-        payload: bytes | BaseModel,
+        payload: bytes | Callable[[], bytes] | BaseModel,
         *,
         format: str,
         type: str = "",

@@ -6,6 +6,7 @@ times.  A field that was never set means "not said"; `None` that was set means "
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, time
 from functools import cache
 from types import NoneType
@@ -75,6 +76,50 @@ class Record(BaseModel):
 @cache
 def _never_empty(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(name for name, field in model.model_fields.items() if NoneType not in get_args(field.annotation))
+
+
+class Content(Record):
+    """Bytes of any size that the store keeps once, sealed, as long as a record or a message names them.
+
+    `context.keep` gives one, `context.content` reads it, and a message is made of it without copying (`context.body`).
+    """
+
+    name: Text
+    """A keyed digest: the same bytes have the same name, and it tells nothing about them."""
+    size: int
+    """Bytes."""
+
+
+def contents_of(record: BaseModel) -> Iterator[Content]:
+    """Every content that a record names, in fields whose types say that they may."""
+    for name in _may_name_content(type(record)):
+        yield from _contents_in(getattr(record, name))
+
+
+def _contents_in(value: Any) -> Iterator[Content]:
+    if isinstance(value, Content):
+        yield value
+    elif isinstance(value, BaseModel):
+        yield from contents_of(value)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _contents_in(part)
+    elif isinstance(value, dict):
+        yield from _contents_in(list(value.values()))
+
+
+@cache
+def _may_name_content(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(name for name, field in model.model_fields.items() if _speaks_of_content(field.annotation, ()))
+
+
+def _speaks_of_content(annotation: Any, within: tuple[type, ...]) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if annotation in within:
+            return False
+        fields = annotation.model_fields.values()
+        return annotation is Content or any(_speaks_of_content(field.annotation, (*within, annotation)) for field in fields)
+    return any(_speaks_of_content(part, within) for part in get_args(annotation))
 
 
 class Identifier(Record):
@@ -213,10 +258,13 @@ GONE: frozenset[str] = frozenset({"cancelled", "deleted", "no_show"})
 
 
 DocumentEvent = Literal["new", "status", "addendum", "edited", "replacement", "cancelled"]
+DocumentSource = Literal["fax", "scan", "mail", "hl7", "signing", "person"]
+DocumentFiling = Literal["received", "matched", "waiting", "filed", "rejected"]
+"""How far it is on its way into a chart: `received` -> `matched`, or `waiting` for a person -> `filed` or `rejected`."""
 
 
 class Document(Record):
-    """One document of one patient (MDM, or ORU with an embedded one)."""
+    """One document of one patient, wherever it came from: MDM, ORU with an embedded one, fax, scan, mail, signature."""
 
     id: str = ""
     """Unique number of the document (TXA-12), else the filler's order number (OBR-3)."""
@@ -239,10 +287,28 @@ class Document(Record):
     author: Text | None = None
     written_at: AwareDatetime | None = None
     content: bytes | None = None
+    """Its bytes as a message brought them; the saved record has them in `kept`."""
+    kept: Content | None = None
+    """Where the store has its bytes."""
     media_type: Text | None = None
     """What the content is, as its first bytes say: application/pdf, image/tiff, text/plain ..."""
     pointer: Text | None = None
     """Where the document is, when it was not sent itself (OBX-5 of type RP); several places with a blank between."""
+    source: DocumentSource | None = None
+    """Which way it came."""
+    received_at: AwareDatetime | None = None
+    pages: int | None = None
+    """How many pages it has, once somebody looked."""
+    has_text: bool | None = None
+    """Whether its pages have a text layer, once somebody looked."""
+    trouble: Text | None = None
+    """Why its bytes cannot be used, in a word: encrypted, broken, too_many_pages ...; None when they can, or nobody looked."""
+    filing: DocumentFiling | None = None
+    """How far it is on its way into the chart; None for what the EHR itself sent."""
+    partner_ids: dict[Text, Text] = {}
+    """Ids by which partners know it, by connection: the fax carrier's, the signing service's."""
+    appointment: Text | None = None
+    """The appointment it belongs to, where one is known."""
     patient: Patient | None = None
     """The patient as the message names them; the saved record keeps only `patient_id`."""
     patient_id: str = ""

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_orig
 
 from pydantic import BaseModel, ConfigDict
 
-from hub.message import Message
-from hub.records import Organisation, Payer, Record
+from hub.message import Message, Stored
+from hub.records import Content, Organisation, Payer, Record
 
 RecordT = TypeVar("RecordT", bound=Record)
 StepResult = Message | Sequence[Message] | None
@@ -122,6 +122,22 @@ class Context(Protocol):
 
     async def put(self, record: Record) -> None:
         """Keeps a record exactly as it is; for the plugin that owns its kind."""
+        ...
+
+    async def keep(self, content: bytes | Message) -> Content:
+        """Has the store keep bytes, or the body of a message, once: on disk and sealed when this returns.
+
+        They stay as long as a record that was saved, or a message, names them; without either for an hour.  Save the record
+        in the same run.  Raises StoreFull when there is no room now.
+        """
+        ...
+
+    async def content(self, kept: Content) -> bytes:
+        """Reads it; raises NotFound when the store has it no longer."""
+        ...
+
+    def body(self, kept: Content) -> Stored:
+        """What a message is made of without copying: `message.derive(context.body(document.kept), format="document")`."""
         ...
 
     async def map(self, mapping: str, message: Message) -> list[Message]:

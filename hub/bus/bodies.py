@@ -12,7 +12,7 @@ from typing import Any
 
 from hub.bus.bodyfiles import BodyFiles
 from hub.errors import NotFound, StoreBroken
-from hub.message import LARGE_BODY, Message
+from hub.message import LARGE_BODY, Message, Stored
 from hub.moments import from_micros, now_micros, to_micros
 from hub.security.seal import Seal
 from hub.step import Due
@@ -40,16 +40,16 @@ class Bodies:
 
     async def row(self, message: Message, *, connection: str, direction: str, at: int, control_id: str = "") -> NewMessage:
         """The row of a message, its body sealed; a body over 256 KB is written to its file and synced first."""
-        body = message.body
         headers = json.dumps(dict(message.headers), ensure_ascii=False).encode() if message.headers else b""
-        digest = self._seal.digest(body)
-        file = None
-        if len(body) > LARGE_BODY:
-            file = await self._keep_in_file(body)
+        body = message.payload if isinstance(message.payload, Stored) else message.body
+        if isinstance(body, Stored) or len(body) > LARGE_BODY:
+            kept = await self.in_file(body)
+            file, size, digest = kept.name, kept.size, bytes.fromhex(kept.name)
             sealed = self._seal.seal(_pack(headers, b""), _place(message.id, file))
         else:
+            file, size, digest = None, len(body), self._seal.digest(body)
             sealed = self._seal.seal(_pack(headers, body), _place(message.id, None))
-            self._remember(message, len(body))
+            self._remember(message, size)
         return NewMessage(
             id=message.id,
             at=at,
@@ -60,18 +60,28 @@ class Bodies:
             control_id=control_id,
             parent=message.parent,
             generation=message.generation,
-            size=len(body),
+            size=size,
             digest=digest,
             body=sealed,
             file=file,
         )
 
-    async def _keep_in_file(self, body: bytes) -> str:
+    async def in_file(self, body: bytes | Stored) -> Stored:
+        """The same bytes as a file that whoever commits its name within an hour will find; what is there is not written again.
+
+        Raises StoreFull when there is no room now, NotFound when a file that was there is gone.
+        """
         try:
-            return await asyncio.to_thread(self.files.write, body)
+            if isinstance(body, Stored):
+                await asyncio.to_thread(self.files.hold, body.name)
+                return body
+            return self.stored(await asyncio.to_thread(self.files.write, body), len(body))
         except StoreBroken as error:
             self._on_broken(error)
             raise
+
+    def stored(self, name: str, size: int) -> Stored:
+        return Stored(name, size, partial(self.files.read, name))
 
     # Out.
 
@@ -88,7 +98,7 @@ class Bodies:
     def message(self, row: Any) -> Message:
         """A message from its row; a large body is read, and one that is no longer kept is missed, when somebody asks for it."""
         headers, body = _unpack(self._seal.open(row.body, _place(row.id, row.file))) if row.body is not None else ({}, b"")
-        payload = (lambda name=row.file: self.files.read(name)) if row.file else body
+        payload: Any = self.stored(row.file, row.size) if row.file else body
         if row.body is None:
             payload = partial(_no_longer_kept, row.id)
         message = Message(payload, row.format, row.type, headers, id=row.id, parent=row.parent, generation=row.generation)

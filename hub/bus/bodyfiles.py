@@ -1,7 +1,8 @@
-"""The files of bodies over 256 KB: named by a keyed digest of their content, complete and on disk before their row is.
+"""The files of bodies over 256 KB and of what records keep: named by a keyed digest of their content, complete and on disk
+before their row is.
 
-A file may belong to several messages, and to one that is about to be committed: it is taken away when no row names it and
-nobody was given its name for an hour.
+A file may belong to several messages and records, and to one that is about to be committed: it is taken away when no row names
+it and nobody was given its name for an hour.
 """
 
 from __future__ import annotations
@@ -63,6 +64,16 @@ class BodyFiles:
                 draft.unlink()
         return name
 
+    def hold(self, name: str) -> None:
+        """Keeps a file that is there for whoever will commit its name; raises NotFound, StoreBroken or StoreFull."""
+        try:
+            if not self._is_there(name):
+                raise _gone(name)
+            _sync_folder(self.path(name).parent)
+            _sync_folder(self.folder)
+        except OSError as error:
+            raise StoreFull(f"a large body cannot be kept below {self.folder}: {error.strerror}; it waits") from None
+
     def _is_there(self, name: str) -> bool:
         with self._handing_out:
             self._handed_out[name] = time.monotonic()
@@ -75,7 +86,7 @@ class BodyFiles:
         try:
             return self._seal.open(self.path(name).read_bytes(), f"file|{name}")
         except FileNotFoundError:
-            raise NotFound(f"the file {name} of a message body is gone") from None
+            raise _gone(name) from None
 
     # Taking away.
 
@@ -117,6 +128,10 @@ class BodyFiles:
         with self._handing_out:
             oldest = time.monotonic() - GRACE
             self._handed_out = {name: moment for name, moment in self._handed_out.items() if moment > oldest}
+
+
+def _gone(name: str) -> NotFound:
+    return NotFound(f"the file {name} of a message body or document is gone")
 
 
 def _sync(handle: int) -> None:

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import TypeVar, cast
 
+from hub.bus.contents import Contents
 from hub.bus.numbers import Numbers
 from hub.bus.records import RecordSource, kind_of
 from hub.bus.spans import Spans
 from hub.catalogue import Catalogue
 from hub.errors import MessageUnusable
 from hub.mapping import Mapping as FieldMapping, run_mapping
-from hub.message import Message, derived_id
-from hub.records import Organisation, Payer, Record, WorklistItem
+from hub.message import Message, Stored, derived_id
+from hub.records import Content, Organisation, Payer, Record, WorklistItem
 from hub.security.seal import Seal
 from hub.settings.model import Settings
 from hub.step import ChangeSet, Due, DueJob, Outgoing, RecordKind, SavedRecord, Site
@@ -33,6 +34,7 @@ class Surroundings:
     seal: Seal
     records: RecordSource
     numbers: Numbers
+    contents: Contents
     payers: dict[str, Payer] = field(default_factory=dict)
     kinds: dict[type[Record], RecordKind] = field(default_factory=dict)
 
@@ -154,6 +156,17 @@ class RunContext:
 
     def _kind(self, model: type[Record]) -> RecordKind:
         return self._all.kinds.get(model) or kind_of(self._all.catalogue, model)
+
+    # Bytes of any size.
+
+    async def keep(self, content: bytes | Message) -> Content:
+        return await self._all.contents.keep(content)
+
+    async def content(self, kept: Content) -> bytes:
+        return await self._all.contents.read(kept)
+
+    def body(self, kept: Content) -> Stored:
+        return self._all.contents.body(kept)
 
     # Messages, due work, timeline.
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from hub.bus.admission import Admission
 from hub.bus.bodies import Bodies
+from hub.bus.contents import StoredContents
 from hub.bus.context import RunContext, Surroundings
 from hub.bus.filing import Filing
 from hub.bus.journal import Journal
@@ -81,7 +82,9 @@ class Core:
         self.clinic = clinic
         self.filing = Filing(clinic.catalogue, self.seal)
         self.router = Router(list(settings.flows.values()), clinic.catalogue.formats)
-        self.surroundings = Surroundings(settings, clinic.catalogue, clinic.mappings, self.seal, was.records, was.numbers)
+        self.surroundings = Surroundings(
+            settings, clinic.catalogue, clinic.mappings, self.seal, was.records, was.numbers, was.contents
+        )
         self.keeping.adopt(settings)
         self.retention.adopt(settings)
         self.space.adopt(settings.disk)
@@ -125,7 +128,7 @@ async def open_core(clinic: Clinic, *, key: bytes | None = None, apart: bool = F
         filing=Filing(clinic.catalogue, seal),
         router=Router(list(settings.flows.values()), clinic.catalogue.formats),
         records=records,
-        surroundings=Surroundings(settings, clinic.catalogue, clinic.mappings, seal, records, numbers),
+        surroundings=Surroundings(settings, clinic.catalogue, clinic.mappings, seal, records, numbers, StoredContents(bodies)),
         keeping=Keeping(settings, journal, store.reader, bodies, by_hand),
         by_hand=by_hand,
         retention=Retention(settings, journal, store.reader, bodies.files),

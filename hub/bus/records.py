@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from hub.catalogue import Catalogue
-from hub.records import Record
+from hub.records import Record, contents_of
 from hub.security.seal import Seal
 from hub.step import RecordKind
 from hub.store.reader import Reader
 from hub.store.rows import RecordRow
+from hub.store.schema import CONTENT
 
 
 class RecordSource(Protocol):
@@ -41,6 +42,7 @@ class StoredRecords:
         id = str(getattr(record, "id", ""))
         body = self._seal.seal(record.model_dump_json().encode(), f"record|{kind.name}|{id}")
         keys = [(key.name, self._value(kind, key.name, key.value), key.unique) for key in kind.keys(record)]
+        keys += [(CONTENT, name, False) for name in dict.fromkeys(content.name for content in contents_of(record))]
         return RecordRow(kind.name, id, version, at, body, keys)
 
     def _open(self, kind: RecordKind, row: Any) -> tuple[Record, int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hub.bus.contents import MemoryContents
 from hub.bus.context import RunContext, Surroundings
 from hub.bus.failures import problem_of
 from hub.bus.flow import Flow
@@ -60,7 +61,10 @@ async def try_flow(
     if index is None:
         raise NotFound(f"the flow {name} has no step {start!r}; it has {', '.join(s.name for s in flow.steps)}")
     memory = MemoryRecords()
-    surroundings = Surroundings(clinic.settings, clinic.catalogue, clinic.mappings, Seal(b"\0" * 32), memory, MemoryNumbers())
+    seal = Seal(b"\0" * 32)
+    surroundings = Surroundings(
+        clinic.settings, clinic.catalogue, clinic.mappings, seal, memory, MemoryNumbers(), MemoryContents(seal)
+    )
     for record in records:
         memory.keep(surroundings.kinds[type(record)], record)
     context = _context(clinic, surroundings, flow, now)

@@ -1,6 +1,6 @@
 """A backup of a store: one tar file that holds the whole of it, made while the hub works, and nothing of its key.
 
-    files/NAME      the bodies over 256 KB, sealed as they are
+    files/NAME      the bodies over 256 KB and what records keep, sealed as they are
     store.db        the tables, as a SQLite database at one moment, whatever engine they came from
     manifest.json   size and SHA-256 of every member, rows of every table, the end of the audit chain
 
@@ -29,7 +29,7 @@ from typing import IO
 from urllib.parse import quote
 
 from hub.errors import Refused, StoreError
-from hub.store.schema import metadata
+from hub.store.schema import CONTENT, FILES, IS_NAMED, metadata
 
 FORMAT = 1
 """Of the backup file."""
@@ -43,7 +43,7 @@ _CHUNK = 1 << 20
 Progress = Callable[[int, int], None]
 """Is told how many pages of how many are copied."""
 StillNamed = Callable[[str], bool]
-"""Whether the store, as it is now, has a message that names a file."""
+"""Whether the store, as it is now, has a message or a record that names a file."""
 
 
 @dataclass(slots=True)
@@ -128,12 +128,13 @@ def pack(copy: Path, files: Path, draft: Path, *, engine: str, still_named: Stil
     with open(draft, "wb", opener=_private) as out, tarfile.open(fileobj=out, mode="w") as tar:
         with _writing(copy) as tables:
             manifest = _describe(tables, engine)
-            for (name,) in tables.execute("SELECT DISTINCT file FROM message WHERE file IS NOT NULL ORDER BY file").fetchall():
+            for (name,) in tables.execute(f"{FILES} ORDER BY 1").fetchall():
                 path = files / name[:2] / name
                 try:
                     _add(tar, f"files/{name}", path, manifest)
                 except FileNotFoundError:
                     _was_let_go(tables, name, still_named)
+            manifest.rows = count_rows(tables)
         _add(tar, DATABASE, copy, manifest)
         text = json.dumps(asdict(manifest), indent=1).encode()
         tar.addfile(_member(MANIFEST, len(text)), io.BytesIO(text))
@@ -159,14 +160,17 @@ def count_rows(tables: sqlite3.Connection) -> dict[str, int]:
 def _was_let_go(tables: sqlite3.Connection, name: str, still_named: StillNamed) -> None:
     """Retention may have taken a file away since the moment of the copy; if it did not, the store is damaged."""
     if still_named(name):
-        raise StoreError(f"the file {name} of a message body is gone; restore it from an older backup", code="STO-032")
+        raise StoreError(
+            f"the file {name} of a message body or document is gone; restore it from an older backup", code="STO-032"
+        )
     tables.execute("UPDATE message SET body = NULL, file = NULL WHERE file = ?", (name,))
+    tables.execute("DELETE FROM record_key WHERE name = ? AND value = ?", (CONTENT, name))
 
 
 def _asker(store: Path) -> StillNamed:
     def ask(name: str) -> bool:
         with _reading(store) as source:
-            return source.execute("SELECT 1 FROM message WHERE file = ?", (name,)).fetchone() is not None
+            return bool(source.execute(IS_NAMED, (name,)).fetchone()[0])
 
     return ask
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, exists, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, and_, exists, func, select, text, tuple_
 
 from hub.store.reader import Reader
 from hub.store.removal import AUDIT_START, SETTLED, UNDER_WAY
-from hub.store.schema import attempt, audit, info, message, note, seen, work
+from hub.store.schema import NAMES_FILE, attempt, audit, info, message, note, record_key, seen, work
 
 BLOCK = 2000
 """Rows looked at in one go."""
@@ -101,9 +101,10 @@ class Outdated:
         return bytes.fromhex(row.value) if row else b""
 
     async def files_in_use(self, names: Sequence[str]) -> set[str]:
-        """Those of these files that a message names."""
-        rows = await self._reader.rows(select(message.c.file).where(message.c.file.in_(names)).distinct())
-        return {row.file for row in rows}
+        """Those of these files that a message or a record names."""
+        by_message = select(message.c.file).where(message.c.file.in_(names))
+        by_record = select(record_key.c.value).where(text(NAMES_FILE), record_key.c.value.in_(names))
+        return {row[0] for query in (by_message, by_record) for row in await self._reader.rows(query.distinct())}
 
     async def reusable(self) -> int:
         """Bytes that are free within the file of a SQLite store; 0 elsewhere."""

@@ -20,7 +20,7 @@ from hub.store import opening
 from hub.store.backup import Manifest, drafts_of, must_be_new, pack, put_in_place
 from hub.store.postgres import connect, words
 from hub.store.postgres_opening import schema_version
-from hub.store.schema import HEAD, metadata
+from hub.store.schema import HEAD, IS_NAMED, metadata
 
 AT_ONCE = 2000
 """Rows in one piece."""
@@ -86,7 +86,7 @@ def _asker(url: str) -> Any:
     async def ask(name: str) -> bool:
         connection = await connect(url)
         try:
-            return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM message WHERE file = $1)", name))
+            return bool(await connection.fetchval(IS_NAMED.replace("?", "$"), name))
         finally:
             await connection.close()
 

@@ -26,7 +26,7 @@ from hub.store.backup import DATABASE, FILE_NAME, FORMAT, MANIFEST, Manifest, co
 from hub.store.opening import Sealer, StoreLock, restore_marker, schema_version
 from hub.store.removal import AUDIT_START
 from hub.store.rows import AuditRow, Write
-from hub.store.schema import HEAD
+from hub.store.schema import FILES, HEAD
 from hub.store.sqlite import SqliteWriter, verify_audit
 
 NUMBERS_AHEAD = 100_000
@@ -158,9 +158,9 @@ class Restore:
         if key is None or key[0] != self.sealer.check:
             raise StoreError("the key file does not belong to this backup; put the right one back first", code="STO-009")
         self.sealer.load(dict(tables.execute("SELECT number, wrapped FROM data_key")))
-        for (name,) in tables.execute("SELECT DISTINCT file FROM message WHERE file IS NOT NULL"):
+        for (name,) in tables.execute(FILES):
             if not (self._new_files / name[:2] / name).exists():
-                raise self._wrong("the file of a message body is missing in it")
+                raise self._wrong("the file of a message body or document is missing in it")
         return self._open_some(tables)
 
     def _verify_audit(self, tables: sqlite3.Connection, manifest: Manifest) -> None:

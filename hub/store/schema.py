@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
-HEAD = "0001"
+HEAD = "0002"
 """The migration this code works with."""
 
 ERASABLE = "keep > 0 AND body IS NOT NULL"
 """Messages whose bodies go once their work is done.  Queries say it in these words, as those below."""
+
+CONTENT = "=content"
+"""Name of the search key under which a record of any kind tells the files it names; no key of a plugin is called so."""
+NAMES_FILE = f"name = '{CONTENT}'"
+FILES = f"SELECT file FROM message WHERE file IS NOT NULL UNION SELECT value FROM record_key WHERE {NAMES_FILE}"
+"""Every file that a message or a record names."""
+IS_NAMED = f"""SELECT EXISTS (SELECT 1 FROM message WHERE file = ?1) OR
+    EXISTS (SELECT 1 FROM record_key WHERE {NAMES_FILE} AND value = ?1)"""
+"""Whether one of them does, in the words of SQLite; PostgreSQL has its places with a dollar."""
 
 metadata = MetaData()
 
@@ -164,6 +173,7 @@ record_key = Table(
         sqlite_where=text("sole = 1"),
         postgresql_where=text("sole = 1"),
     ),
+    Index("record_key_content", "value", sqlite_where=text(NAMES_FILE), postgresql_where=text(NAMES_FILE)),
     sqlite_with_rowid=False,
 )
 

@@ -17,7 +17,10 @@ _SAID = {
 
 
 async def save_document(update: Document, context: Context) -> Document:
-    """Merges what a message says into the document; what it does not speak of, its content too, stays."""
+    """Merges what a message says into the document; what it does not speak of, its content too, stays.
+
+    Bytes that a message brought are handed to the store, which keeps them once.
+    """
     if not update.id:
         raise MessageUnusable("the document has no id (TXA-12, OBR-3)", code="VIS-007")
     known = await context.get(Document, update.id)
@@ -26,6 +29,11 @@ async def save_document(update: Document, context: Context) -> Document:
     if update.patient is not None and usable(update.patient.identifiers):
         chart = await save_patient(update.patient.model_copy(update={"provisional": True}), context)
         document = document.model_copy(update={"patient_id": chart.id})
+    if document.content is not None:
+        kept = await context.keep(document.content)
+        document = document.model_copy(update={"kept": kept, "content": None})
+    elif "content" in said:
+        document = document.model_copy(update={"kept": None})
     await context.put(document)
     if update.parent and update.parent != update.id:
         await _act_on_parent(update, update.parent, context)

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from hub import Appointment, Coverage, CoverageCheck, Patient, Person, WorklistItem
+from hub.bus.contents import MemoryContents
 from hub.bus.context import RunContext, Surroundings
 from hub.bus.numbers import MemoryNumbers
 from hub.bus.records import MemoryRecords
@@ -73,8 +74,9 @@ class Story(RuleBasedStateMachine):
     def a_clinic(self) -> None:
         clinic = read_clinic(FILE)
         self.memory = MemoryRecords()
+        seal = Seal(b"\0" * 32)
         self.surroundings = Surroundings(
-            clinic.settings, clinic.catalogue, clinic.mappings, Seal(b"\0" * 32), self.memory, MemoryNumbers()
+            clinic.settings, clinic.catalogue, clinic.mappings, seal, self.memory, MemoryNumbers(), MemoryContents(seal)
         )
         person = Person(family="Doe", given="Jane", middle="M", birth_date=BEGIN.date(), sex="F")
         cover = Coverage(payer="60054", member_id="W100")

@@ -54,7 +54,13 @@ def mdm(trigger: str, id: str, parent: str = "", text: str = "") -> bytes:
 
 
 async def document(clinic: Clinic, id: str) -> Document | None:
-    return await clinic.hub.core.context("test").get(Document, id)
+    """With its bytes, which the store has."""
+    context = clinic.hub.core.context("test")
+    found = await context.get(Document, id)
+    if found is None or found.kept is None:
+        return found
+    assert found.content is None, "they are kept once"
+    return found.model_copy(update={"content": await context.content(found.kept)})
 
 
 async def status(clinic: Clinic, appointment: str) -> str | None:

@@ -22,7 +22,7 @@ from hub.connector import AnyConnector, Deliver, Destination, DestinationConfig,
 from hub.errors import ConnectionDown
 from hub.hookspecs import hookimpl
 from hub.message import Message
-from hub.records import Record
+from hub.records import Content, Record
 from hub.step import (
     AnyStep,
     Context,
@@ -164,6 +164,7 @@ class Thing(Record):
     count: int = 0
     only: str = ""
     """At most one thing may have it."""
+    kept: list[Content] = []
 
 
 def _keys(thing: Thing) -> list[RecordKey]:
