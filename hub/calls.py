@@ -227,7 +227,7 @@ class Api:
                 raise
             found = await self._find(find, values) if find is not None else None
             if found is None:
-                raise DoubtfulSend(f"{error}; it may have been done", code=error.code) from None
+                raise DoubtfulSend(f"{error}; it may have been done") from None
             return found
 
     async def _find(self, call: Call, values: Mapping[str, Any]) -> Answer | None:

@@ -662,4 +662,6 @@ class Failure(Record):
     code: str
     reason: str
     message: str
+    doubtful: bool = False
+    """The message may have arrived all the same: nobody knows."""
     headers: dict[str, str] = Field(default_factory=dict)

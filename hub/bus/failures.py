@@ -13,7 +13,7 @@ import structlog
 from hub.bus.core import Core
 from hub.bus.lanes import Item
 from hub.bus.spans import failed as span_failed
-from hub.errors import HubError, MessageUnusable
+from hub.errors import DoubtfulSend, HubError, MessageUnusable
 from hub.message import Message, derived_id
 from hub.moments import now_micros
 from hub.records import Failure
@@ -136,7 +136,13 @@ class Follower:
         """A message about a failure, for the flows `from: {failed: FLOW}`; none when there is no such flow."""
         id = derived_id(item.message, flow, f"failed:{step}", item.attempts, item.generation)
         record = Failure(
-            flow=flow, step=step, code=error.code, reason=str(error), message=item.message, headers=dict(message.headers)
+            flow=flow,
+            step=step,
+            code=error.code,
+            reason=str(error),
+            message=item.message,
+            doubtful=isinstance(error, DoubtfulSend),
+            headers=dict(message.headers),
         )
         told = Message(record, "failure", flow, message.headers, id=id, parent=item.message)
         wanted = self._core.router.wanted(f"failed {flow}", told, "")
