@@ -3,10 +3,10 @@
 inquiry.py   what is asked, read from a 270
 members.py   the member table: what each question comes to (`Verdict`)
 x12.py       a verdict in X12
-faults.py    what goes wrong, and when: words used up one for each request
+faults.py    what can go wrong here beside what can at any partner
 ledger.py    every question received, and how it ended
-facade.py    what all façades have in common: who may ask, which fault is next, how an answer goes wrong
-server.py    the HTTP server and its tokens
+facade.py    what all façades have in common: one question in, a verdict out, both in the ledger
+server.py    the members, the ledger and the façades in one server (connectors/simulators/server.py)
 raw.py       façade: X12 in the body of a POST
 json_v3.py   façade: JSON (eligibility v3); rendered_v3.py makes it of a 271
 core.py      façades: envelopes of CAQH CORE connectivity, as SOAP and as forms
@@ -27,7 +27,8 @@ from connectors.simulators.clearinghouse.faults import Fault, Faults
 from connectors.simulators.clearinghouse.inquiry import Inquiry, read_270, read_270s
 from connectors.simulators.clearinghouse.ledger import Entry, Ledger
 from connectors.simulators.clearinghouse.members import Member, MemberTable, Rejection, Verdict
-from connectors.simulators.clearinghouse.server import Behaviour, Clearinghouse
+from connectors.simulators.clearinghouse.server import Clearinghouse
+from connectors.simulators.server import Behaviour
 
 __all__ = [
     "Batch",

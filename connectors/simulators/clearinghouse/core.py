@@ -123,7 +123,7 @@ class Core(Facade):
 
     async def _batch(self, request: Request, asked: Asked) -> Response:
         self.house.requests += 1
-        refused = await self._as_it_behaves(request, await request.body())
+        refused = await self.as_it_behaves(request, await request.body())
         if refused is not None:
             return refused
         kind = asked.element

@@ -22,11 +22,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from connectors.simulators.clearinghouse import x12
-from connectors.simulators.clearinghouse.facade import Facade, Hangup
+from connectors.simulators.clearinghouse.facade import Facade
 from connectors.simulators.clearinghouse.faults import FINE, Fault, fault
 from connectors.simulators.clearinghouse.inquiry import Inquiry
 from connectors.simulators.clearinghouse.members import Verdict
 from connectors.simulators.clearinghouse.rendered_coverage import rendered
+from connectors.simulators.facade import Hangup
 
 if TYPE_CHECKING:
     from connectors.simulators.clearinghouse.server import Clearinghouse
