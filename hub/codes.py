@@ -395,6 +395,15 @@ CODES: dict[str, tuple[str, str]] = {
         "The partner shows a certificate that is not pinned.",
         "Ask the partner whether it has a new one; compare its SHA-256 fingerprint by another way, then add it to `pins`.",
     ),
+    "TCK-001": (
+        "A message cannot go to a help desk.",
+        "Put `ticket: DESK` before `ask: DESK`; a desk whose profile has no `look` cannot be asked how a ticket is.",
+    ),
+    "TCK-002": (
+        "A step that opens tickets was given something else.",
+        "`ticket` goes behind `overdue` or into a flow `from: {failed: FLOW}`, ticket_failed into the latter.",
+    ),
+    "TCK-003": ("save_ticket was given something that is no report of a ticket of ours.", "Put it behind `ask: DESK`."),
     "VIS-001": (
         "A patient number belongs to several charts.",
         "Set `authority` on the connection, so that numbers of different systems are told apart; then replay.",

@@ -136,6 +136,10 @@ class ConnectorContract:
         files = [file for file in tmp_path.iterdir() if file.is_file()]
         return files[0].read_bytes() if files else None
 
+    def outgoing(self) -> Message:
+        """What a destination is given to send; the default is `sample` as HL7 v2."""
+        return Message(self.sample, "hl7v2", "ADT^A04", id=new_id())
+
     # Fixtures.
 
     @pytest.fixture
@@ -214,19 +218,21 @@ class ConnectorContract:
     async def test_what_is_sent_arrives_unchanged(self, settings: dict[str, Any], tmp_path: Path) -> None:
         async with _Partner(await self.far_side(settings)):
             async with _opened(self.make(settings)) as connection:
-                await connection.send(Message(self.sample, "hl7v2", "ADT^A04", id=new_id()))
+                await connection.send(self.outgoing())
             assert self.arrived(connection, tmp_path) == self.sample
 
     @_only_for(Destination)
     async def test_a_partner_that_is_not_there_is_a_connection_that_is_down(self, settings: dict[str, Any]) -> None:
         async with _opened(self.make(self.without_partner(settings))) as connection:
             with pytest.raises(ConnectionDown) as caught:
-                await connection.send(Message(self.sample, "hl7v2", "ADT^A04"))
+                await connection.send(self.outgoing())
         assert "contract" in str(caught.value), "the error names the connection"
         assert CANARY not in str(caught.value)
 
     def without_partner(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Settings that lead nowhere; the default changes a folder or a port."""
+        """Settings that lead nowhere; the default changes a folder, an address or a port."""
+        if "url" in settings:
+            return {**settings, "url": "http://127.0.0.1:1"}
         if "path" in settings:
             return {**settings, "path": str(Path(settings["path"]) / "missing" / "deeper")}
         return {**settings, "host": "127.0.0.1", "port": 1}
@@ -247,7 +253,7 @@ class ConnectorContract:
                         await _until(lambda: bool(deliver.delivered))
                 if issubclass(self.connector, Destination):
                     async with _opened(self.make(settings)) as connection:
-                        await connection.send(Message(self.sample, "hl7v2", "ADT^A04"))
+                        await connection.send(self.outgoing())
             except HubError as error:
                 assert CANARY not in str(error)
 
