@@ -1,7 +1,7 @@
 """Opens tickets at a help desk and looks how they are.  Which requests that takes is data of the desk's profile.
 
-A message of format `ticket_order` opens one; one of format `ticket` (what the hub knows of one) looks at it.  Both are answered with
-a `ticket_report`.
+A message of format `ticket_order` opens one; one of format `ticket` (what the hub knows of one) looks at it.  Both are
+answered with a `ticket_report`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class TicketConfig(ApiSettings, DestinationConfig):
     def _blanks_are_known(self) -> TicketConfig:
         values = frozenset(f"value.{name}" for name in self.values)
         for name, call, known in (("open", self.open, ORDER), ("find", self.find, LOOK), ("look", self.look, LOOK)):
-            unknown = sorted(blank for blank in (call.blanks if call else ()) if blank not in known | values and not _is_secret(blank))
+            unknown = sorted(
+                blank for blank in (call.blanks if call else ()) if blank not in known | values and not _is_secret(blank)
+            )
             if unknown:
                 raise ValueError(f"`{name}` wants {unknown[0]}, which is none of {', '.join(sorted(known | values))}")
         return self

@@ -221,7 +221,10 @@ class Api:
         partner has under our reference, and raises DoubtfulSend when it is not there (it may only not be there yet).
         """
         try:
-            return await self.ask(call, values)
+            answer = await self.ask(call, values)
+            if answer is None or answer.found or answer.not_yet or not call.answer:
+                return answer
+            raise ConnectionDown(f"{self._name}: {self._host} answered without a word of what it did", maybe_done=True)
         except ConnectionDown as error:
             if not error.maybe_done:
                 raise

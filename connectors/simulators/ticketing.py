@@ -1,9 +1,9 @@
 """A simulated help desk: one table of tickets, and the way each vendor has to them.
 
-    async with HelpDesk() as desk:
-        desk.faults.script("silent after commit", to="open")
-        desk.close("t-w-1")
-        assert desk.opened_twice() == []
+async with HelpDesk() as desk:
+    desk.faults.script("silent after commit", to="open")
+    desk.close("t-w-1")
+    assert desk.opened_twice() == []
 """
 
 from __future__ import annotations

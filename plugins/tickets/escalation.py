@@ -11,7 +11,6 @@ from hub.records import Failure
 from hub.records_tickets import Priority, Ticket, TicketOrder
 from hub.units import Duration, age_in_words
 
-
 TOPIC = "ticket"
 """Of items about tickets that could not be opened: they become none themselves."""
 
@@ -73,14 +72,14 @@ class OpenTicket(Step[TicketConfig]):
     main = "desk"
 
     async def run(self, message: Message, context: Context) -> StepResult:
-        match await _subject(message, context):
+        match _subject(message):
             case WorklistItem() as item:
                 about, subject, text = item.id, f"Worklist {item.queue}: {item.cause}", _of_item(item, context)
                 text = f"{text}\n\n{item.text}" if self.config.with_text else text
                 appointment = item.appointment
             case failure:
                 about, subject = message.id, f"Flow {failure.flow} failed at {failure.step}: {failure.code}"
-                text = f"Message {failure.message} was not worked off: {failure.reason}\nLook at it with: hub trace {failure.message}"
+                text = f"Message {failure.message}: {failure.reason}\nLook at it with: hub trace {failure.message}"
                 appointment = failure.headers.get("appointment", "")
         ticket = Ticket(id=id_for(about), desk=self.config.desk, item=about, appointment=appointment, subject=subject)
         if await context.get(Ticket, ticket.id) is not None:
@@ -93,7 +92,7 @@ class OpenTicket(Step[TicketConfig]):
         return message.derive(order, format="ticket_order", headers={"ticket": ticket.id, "appointment": appointment})
 
 
-async def _subject(message: Message, context: Context) -> WorklistItem | Failure:
+def _subject(message: Message) -> WorklistItem | Failure:
     record = message.record
     if isinstance(record, WorklistItem | Failure):
         return record

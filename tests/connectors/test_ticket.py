@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from contextlib import asynccontextmanager
 
 import pytest
@@ -42,7 +43,8 @@ async def at_desk(tmp_path, vendor, more=""):
     async with HelpDesk() as desk:
         url = f"url: 'http://127.0.0.1:{desk.port}/{VENDORS[vendor]}'"
         auth = "auth: {user: demo, password: {$env: DESK_PASSWORD}}"
-        text = f"connections:\n  helpdesk: {{vendor: {vendor}, kind: ticket, {url}, {auth}, timeout: 300ms{MORE.get(vendor, '')}{more}}}\n"
+        settings = f"vendor: {vendor}, kind: ticket, {url}, {auth}, timeout: 300ms{MORE.get(vendor, '')}{more}"
+        text = f"connections:\n  helpdesk: {{{settings}}}\n"
         connection = connection_of(clinic_folder(tmp_path, text + "flows: {}\n"))
         try:
             yield desk, connection
@@ -79,19 +81,18 @@ async def test_a_ticket_is_opened_and_looked_at_until_it_is_closed(tmp_path, ven
         assert TicketReport.model_validate_json((await connection.send(Message(ticket, "ticket"))).body).state == "closed"
 
 
-@pytest.mark.parametrize("word", ["silent after commit", "hangup", "half", "empty", "html", "502 after commit", "500", "silent", "drop"])
+@pytest.mark.parametrize(
+    "word", ["silent after commit", "hangup", "half", "empty", "html", "502 after commit", "500", "silent", "drop"]
+)
 @pytest.mark.parametrize("vendor", ["zendesk", "jira_service"])
 async def test_what_may_have_been_opened_is_found_or_left_to_a_person(tmp_path, vendor, word):
     async with at_desk(tmp_path, vendor) as (desk, connection):
         desk.faults.script(word, to="open")
-        try:
+        with contextlib.suppress(DoubtfulSend):
             report = await order(connection)
-        except DoubtfulSend:
-            assert not desk.tickets.kept or vendor == "jira_service", "it was there to be found"
-        except MessageRejected as error:
-            assert error.answer == "no number"
-        else:
-            assert report.partner_id
+            assert report.partner_id, "it was found"
+            return
+        assert not desk.tickets.kept or vendor == "jira_service", "it was there to be found"
         assert len(desk.tickets.kept) <= 1
 
 
@@ -142,7 +143,7 @@ flows: {{}}
 
 def test_a_call_that_wants_what_nobody_tells_is_refused_before_anything_runs(tmp_path):
     text = "connections:\n  helpdesk: {vendor: freshdesk, kind: ticket}\nflows: {}\n"
-    with pytest.raises(ConfigError, match="value.email"):
+    with pytest.raises(ConfigError, match=r"value\.email"):
         load_clinic(clinic_folder(tmp_path, text))
 
 

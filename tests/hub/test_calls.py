@@ -234,6 +234,8 @@ async def test_a_good_status_may_be_a_refusal_a_wait_or_nothing():
         ("silence", True),
         (answer(200, b"<html>Login</html>"), True),
         (answer(200, b'{"id": '), True),
+        (answer(200), True),
+        (answer(200, b'{"state": "queued"}'), True),
     ],
 )
 async def test_what_may_have_been_done_is_not_done_again(reply, doubt):

@@ -1,4 +1,4 @@
-"""Escalation: what nobody takes care of becomes one ticket, which says nothing about a patient unless the clinic wants it to."""
+"""Escalation: what nobody takes care of becomes one ticket, without a word about a patient unless the clinic wants it."""
 
 from __future__ import annotations
 
@@ -146,4 +146,6 @@ async def test_a_ticket_that_was_opened_without_an_answer_is_found(tmp_path, clo
         await later(clinic, clock, 5)
         await until(lambda: tickets(clinic, "open"))
         assert desk.opened_twice() == []
-        assert not [item for item in await clinic.all_items("F-77") if isinstance(item, WorklistItem) and item.topic == "ticket"]
+        assert not [
+            item for item in await clinic.all_items("F-77") if isinstance(item, WorklistItem) and item.topic == "ticket"
+        ]
