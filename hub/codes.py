@@ -156,6 +156,30 @@ CODES: dict[str, tuple[str, str]] = {
         "A file of a CORE pick-up was damaged on its way.",
         "It is fetched again by itself; when that goes on, ask the partner how it makes the CheckSum.",
     ),
+    "DOC-001": ("A document is encrypted with a password.", "Ask its sender for one without; nothing can be read of it."),
+    "DOC-002": (
+        "A document is damaged.",
+        "It is kept as it came. Ask its sender to send it again; a viewer may still show parts of it.",
+    ),
+    "DOC-003": (
+        "A document has more pages than the hub reads.",
+        "It is kept as it came. Ask its sender to send it in parts, if it is no mistake.",
+    ),
+    "DOC-004": ("A document, or a page of it, is too large.", "It is kept as it came. Ask its sender for a smaller one."),
+    "DOC-005": (
+        "These bytes are no PDF, TIFF, JPEG or PNG.",
+        "Look at the message: `hub messages show ID`; something else was sent.",
+    ),
+    "DOC-006": (
+        "A document takes too long to read.",
+        "It is kept as it came. Documents made to keep readers busy do this; so does a very complex drawing.",
+    ),
+    "DOC-007": ("A document does not have these pages.", "The text of the step or connection says which were asked for."),
+    "DOC-010": ("Other documents are being read.", "Nothing is lost: this one is read later, by itself."),
+    "DOC-011": (
+        "No process can be started to read documents.",
+        "The machine is out of memory or processes. Nothing is lost: documents wait and are read when there is room.",
+    ),
     "ELG-001": ("plan_checks was given something that is no appointment.", "Put it behind `save: appointment`."),
     "ELG-002": ("check_failed was given something that is no failure.", "Use it in a flow `from: {failed: FLOW}`."),
     "ELG-003": ("day_sheet has no day to write about.", 'Use it in a flow by the clock: `from: {every: day, at: "06:00"}`.'),

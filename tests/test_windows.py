@@ -13,6 +13,7 @@ from tests.support import ROOT, clinic_folder
 WITHOUT = """
 import asyncio, os, pkgutil, importlib, signal, socket, sys
 import alembic.command, apscheduler.schedulers.asyncio, asyncpg, click, httpx2, prometheus_client  # their own concern
+import PIL.ImageFont, PIL.TiffImagePlugin, pypdfium2, zxingcpp
 import rich.console, sqlalchemy.ext.asyncio, starlette.applications, structlog, uvicorn.protocols.http.auto, pytest
 from pathlib import Path
 
