@@ -232,6 +232,38 @@ CODES: dict[str, tuple[str, str]] = {
         "More comes in than can be brought to disk.",
         "Senders are told to try later and lose nothing. `hub status` shows how often; look at the disk, or at who sends so much.",
     ),
+    "MAI-001": (
+        "A mail server offers no TLS, and nothing goes there without.",
+        "Check `port` and `encryption` (587 starttls, 465 or 993 always); ask the provider. Messages wait.",
+    ),
+    "MAI-002": (
+        "A mail is longer than it may be.",
+        "Send less, or another way; `max_size` is ours, the server may have a limit of its own.",
+    ),
+    "MAI-003": (
+        "A mail server does not take a mail, or one of its addresses.",
+        "The code is the server's: 5.1.1 is an unknown address, 5.2.2 a full mailbox, 5.7.1 not allowed. Nobody was sent the mail; mend it and replay.",
+    ),
+    "MAI-004": (
+        "A mail server had the whole mail and did not say whether it takes it.",
+        "Ask the recipient. If the mail is not there, replay the message; it has the same Message-ID, by which a double can be recognised.",
+    ),
+    "MAI-005": (
+        "A mail server does not do what it was asked for.",
+        "The text says what: check the names of the folders, and whether the user may change the mailbox.",
+    ),
+    "MAI-006": (
+        "A message cannot become a mail.",
+        "The text says what is missing; set the header `to`, or `to` on the connection.",
+    ),
+    "MAI-007": (
+        "Mails in a mailbox are longer than max_size.",
+        "They stay where they are. Fetch them by hand, or raise `max_size`; all others are fetched.",
+    ),
+    "MAI-008": (
+        "A step about mails was given something else.",
+        "`track_mail`, `ask`, `mail_sent` belong together, in this order; `mail_receipt` wants mails of type receipt or bounce.",
+    ),
     "MAP-001": (
         "A field that the mapping requires is empty.",
         "Ask the sender to fill it, or give the rule a `default`; then replay.",
@@ -441,16 +473,6 @@ CODES: dict[str, tuple[str, str]] = {
     "VIS-006": ("A visit state has no visit number.", "Ask the sender to fill PV1-19, or name the right field in a mapping."),
     "VIS-007": ("A document has no number.", "Ask the sender to fill TXA-12 (MDM) or OBR-3 (ORU)."),
     "WRK-001": ("The step worklist was given something that is no outcome.", "Put it behind `save: coverage_check`."),
-    "WHK-001": (
-        "Somebody sends webhooks whose signature, token or password is missing or wrong.",
-        "The reason says which. `wrong_signature` from a partner: compare the key under `verify` with the partner's side, and for partners that sign the URL `public_url`; `stale`: set the clock. None becomes a message; the metric `turned_away_requests` counts them.",
-    ),
-    "WHK-002": ("Two webhook listeners are in each other's way.", "The text says which, and what each wants of the port."),
-    "WHK-003": (
-        "A webhook was not taken: too long, too slow, or not kept in time.",
-        "The reason says which. The partner was told to try again, or will see that it was not; `hub status` shows whether the store is slow.",
-    ),
-    "WHK-004": ("A webhook cannot be read.", "It is neither JSON nor a form; look at it with `hub messages show`."),
     "X12-2100C": ("The subscriber of a 271 or 270 is not named.", "Tell the payer; what could be read is shown."),
     "X12-2120": ("A loop 2120 has no name in it.", "Tell the payer; what could be read is shown."),
     "X12-270": (

@@ -20,12 +20,12 @@ import structlog
 from connectors.sftp import names
 from connectors.sftp.session import Entry, NotAllowed, Session, wrong_key
 from connectors.sftp.settings import SftpConfig
-from connectors.sftp.worker import Worker
 from hub.connector import Deliver, Destination, Poller
 from hub.errors import ConnectionDown, MessageRejected
 from hub.formats.hl7v2 import split
 from hub.message import Message
 from hub.net.files import file_name
+from hub.net.worker import Worker
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")

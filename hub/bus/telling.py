@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from hub.bus.core import Core
@@ -17,6 +14,8 @@ from hub.connector import Retry
 from hub.errors import ConnectionDown, HubError, MessageRejected
 from hub.net.http import HttpClient
 from hub.net.mail import MailServer, send_mail
+from hub.net.tls import TlsClient
+from hub.net.worker import in_a_thread
 from hub.records import Alert
 from hub.settings.signals import AlertHook, AlertSettings, MailSettings
 from hub.units import iso
@@ -60,8 +59,8 @@ class MailWay:
     async def tell(self, hub: str, alerts: Sequence[Alert]) -> None:
         s = self._settings
         password = s.password.get_secret_value() if s.password is not None else ""
-        server = MailServer(s.host, s.port, s.tls, s.user, password, s.ca)
-        await _in_a_thread(lambda: send_mail(server, s.sender, s.to, _subject(hub, alerts), _text(alerts)))
+        server = MailServer(s.host, s.port, s.tls, s.user, password, tls=TlsClient(ca=s.ca))
+        await in_a_thread("mail", lambda: send_mail(server, s.sender, s.to, _subject(hub, alerts), _text(alerts)))
 
     async def close(self) -> None:
         pass
@@ -83,28 +82,6 @@ class HookWay:
 
     async def close(self) -> None:
         await self._client.close()
-
-
-async def _in_a_thread(act: Callable[[], None]) -> None:
-    """In a thread that nobody waits for at the end: a mail server that says nothing must not keep the hub from stopping."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def end(error: Exception | None) -> None:
-        if not done.done():
-            done.set_result(None) if error is None else done.set_exception(error)
-
-    def work() -> None:
-        problem: Exception | None = None
-        try:
-            act()
-        except Exception as error:
-            problem = error
-        with contextlib.suppress(RuntimeError):  # the loop is gone
-            loop.call_soon_threadsafe(end, problem)
-
-    threading.Thread(target=work, name="mail", daemon=True).start()
-    await done
 
 
 async def try_to_tell(way: Way, hub: str, alerts: Sequence[Alert]) -> bool:

@@ -21,6 +21,9 @@ _MAGIC = (
     (b"PK\3\4", "application/zip"),
 )
 
+KNOWN_BY_BYTES = frozenset(name for _, name in _MAGIC)
+"""Media types that begin with bytes of their own: what says it is one and does not, is none."""
+
 
 def media_type(content: bytes) -> str:
     """By the first bytes: senders write `AP^PDF`, `application^pdf` or `TEXT^PDF` for the same thing."""
@@ -54,7 +57,7 @@ def embedded(pieces: Sequence[str]) -> bytes:
     contents = (
         [_decoded(part, encoding) for part in parts] if _are_whole(parts, encoding) else [_decoded("".join(parts), encoding)]
     )
-    if sum(media_type(content[:1024]) in _NAMED for content in contents) > 1:
+    if sum(media_type(content[:1024]) in KNOWN_BY_BYTES for content in contents) > 1:
         raise ValueError("holds several documents where one belongs")
     return b"".join(contents)
 
@@ -64,13 +67,12 @@ def lines(values: Sequence[str]) -> bytes:
     compact = "".join("".join(values).split())
     if compact and len(compact) % 4 == 0 and _BASE64.fullmatch(compact):
         content = base64.b64decode(compact)
-        if media_type(content) in _NAMED:
+        if media_type(content) in KNOWN_BY_BYTES:
             return content
     return "\n".join(values).encode()
 
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
-_NAMED = frozenset(name for _, name in _MAGIC)
 
 
 def _encoding(piece: str) -> re.Match[str] | None:

@@ -81,6 +81,16 @@ class HttpClient:
             self.raise_for(response)
         return f"{place} answers, but with an error ({status})" if status >= 500 else f"{place} answers ({status})"
 
+    async def token(self) -> str:
+        """The OAuth2 token, for a protocol that is not HTTP.  Raises ConnectionDown when there is none."""
+        assert self._tokens is not None  # noqa: S101 - whoever asks has set OAuth2 up
+        return await self._tokens.get()
+
+    def token_refused(self, token: str) -> None:
+        """That protocol did not take it: the next one is fetched anew."""
+        if self._tokens is not None:
+            self._tokens.refused(token)
+
     async def _authenticated(self, method: str, url: str, content: Content | None, headers: dict[str, str]) -> httpx.Response:
         if self._tokens is None:
             return await self._once(method, url, content, {**headers, **self._key()})

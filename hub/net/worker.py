@@ -1,6 +1,6 @@
-"""A thread of its own for what blocks.
+"""Threads of their own for what blocks.
 
-It is a daemon: a library that is stuck (in a name server, in a handshake) must not keep the hub from ending.
+They are daemons: a library that is stuck (in a name server, in a handshake) must not keep the hub from ending.
 """
 
 from __future__ import annotations
@@ -38,6 +38,15 @@ class Worker:
         if self._jobs is not None:
             self._jobs.put(None)
             self._jobs = None
+
+
+async def in_a_thread(name: str, job: Callable[[], T]) -> T:
+    """What one job returns or raises, in a thread that ends with it."""
+    worker = Worker(name)
+    try:
+        return await worker.run(job)
+    finally:
+        worker.stop()
 
 
 def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:

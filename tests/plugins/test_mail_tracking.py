@@ -1,0 +1,239 @@
+"""Mails that must be known to have arrived: receipts in any order come to the same state, and a missing one to a person."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from hub.bus.hub import Hub
+from hub.formats.mail.receipts import Receipt, Told
+from hub.records_mail import Mail
+from plugins.mail.tracking import handed_in, received, wanted_next
+from tests.connectors.imap_server import PASSWORD, USER, ImapServer
+from tests.connectors.smtp_server import SmtpServer, Taken
+from tests.hub.formats.mails import PDF, dsn, mdn
+from tests.support import ask, clinic_folder, environment, running_hub, settled, until
+
+FLOWS = """
+connections:
+  scans: {{kind: folder, path: "{scans}", format: document, every: 20ms, stable_for: 0s}}
+  direct:
+    kind: mail_sender
+    host: 127.0.0.1
+    port: "{smtp}"
+    encryption: none
+    sender: hub@clinic.example
+    to: [{to}]
+    answer_within: 300ms
+    retry: {{first: 20ms, most: 20ms, attempts: "2"}}
+  direct_inbox:
+    kind: mailbox
+    host: 127.0.0.1
+    port: "{imap}"
+    encryption: none
+    user: {user}
+    password: {{$env: BOX_PASSWORD}}
+    every: 20ms
+flows:
+  referrals:
+    from: scans
+    steps:
+      - track_mail: {{processed_within: {processed}, dispatched_within: {dispatched}}}
+      - ask: direct
+      - mail_sent
+  receipts: {{from: direct_inbox, when: {{type: [receipt, bounce]}}, steps: [mail_receipt]}}
+  overdue: {{from: {{due: mail_overdue}}, steps: [mail_overdue]}}
+  not_sent: {{from: {{failed: referrals}}, steps: [mail_failed]}}
+"""
+
+
+class World:
+    """A hub between a mail server and a mailbox; the partner answers as the test says."""
+
+    def __init__(self, hub: Hub, scans: Path, smtp: SmtpServer, imap: ImapServer) -> None:
+        self.hub, self.scans, self.smtp, self.imap = hub, scans, smtp, imap
+
+    def scan(self, name: str = "a") -> None:
+        (self.scans / f"{name}.pdf").write_bytes(PDF + name.encode())
+
+    async def mail(self) -> Mail | None:
+        """The only mail there is."""
+        kind = self.hub.core.clinic.catalogue.records["sent_mail"]
+        for taken in self.smtp.mails:
+            found = await self.hub.core.records.get(kind, _id_of(taken).partition("@")[0])
+            if found is not None:
+                return found[0]  # type: ignore[return-value]
+        return None
+
+    async def comes_to(self, state: str, missed: str = "") -> Mail:
+        async def so() -> bool:
+            mail = await self.mail()
+            return mail is not None and (mail.state, mail.missed) == (state, missed)
+
+        await until(so)
+        await settled(self.hub)
+        mail = await self.mail()
+        assert mail is not None
+        return mail
+
+    async def items(self) -> list[str]:
+        return [item["cause"] for item in await ask(self.hub, "worklist.list")]
+
+
+def _id_of(taken: Taken) -> str:
+    return str(taken.mail["message-id"]).strip("<>")
+
+
+@asynccontextmanager
+async def world(
+    folder: Path,
+    *,
+    to: str = "partner@hospital.example",
+    processed: str = "1h",
+    dispatched: str = "24h",
+    answers: Callable[[str], list[bytes]] = lambda original: [],
+) -> AsyncIterator[World]:
+    scans = folder / "scans"
+    scans.mkdir(parents=True)
+    async with SmtpServer() as smtp, ImapServer() as imap:
+        smtp.on_mail = lambda taken: [imap.put(raw) for raw in answers(_id_of(taken))] and None
+        text = FLOWS.format(
+            scans=scans, smtp=smtp.port, imap=imap.port, to=to, user=USER, processed=processed, dispatched=dispatched
+        )
+        with environment(BOX_PASSWORD=PASSWORD):
+            async with running_hub(clinic_folder(folder / "clinic", text)) as hub:
+                yield World(hub, scans, smtp, imap)
+
+
+async def test_a_mail_is_processed_and_dispatched_and_nobody_has_to_do_anything(tmp_path: Path) -> None:
+    async with world(tmp_path, answers=lambda original: [mdn(original, "processed"), mdn(original, "dispatched")]) as w:
+        w.scan()
+        mail = await w.comes_to("dispatched")
+        assert w.smtp.mails[0].mail["disposition-notification-to"] == "hub@clinic.example"
+        assert await w.items() == []
+        assert wanted_next(mail) is None
+        assert await w.hub.core.reader.due("mail_overdue", mail.id) is None
+
+
+async def test_without_the_receipt_in_time_a_person_is_told_and_a_late_one_closes_that(tmp_path: Path) -> None:
+    async with world(tmp_path, processed="200ms", dispatched="500ms") as w:
+        w.scan()
+        mail = await w.comes_to("sent", "processed")
+        assert await w.items() == ["mail not processed"]
+        w.imap.put(mdn(_id_of(w.smtp.mails[0]), "processed"))
+        await w.comes_to("processed", "dispatched")
+        assert await w.items() == ["mail not dispatched"]
+        w.imap.put(mdn(_id_of(w.smtp.mails[0]), "dispatched"))
+        assert (await w.comes_to("dispatched")).id == mail.id
+        assert await w.items() == []
+
+
+async def test_what_was_not_delivered_is_told_once(tmp_path: Path) -> None:
+    def answers(original: str) -> list[bytes]:
+        bounce = dsn(original, {"partner@hospital.example": ("failed", "5.1.1")})
+        return [mdn(original, "processed"), bounce, bounce, mdn(original, "failed")]
+
+    async with world(tmp_path, answers=answers) as w:
+        w.scan()
+        mail = await w.comes_to("failed")
+        assert mail.detail in ("failed 5.1.1", "failed")
+        assert len(await w.items()) == 1
+        assert await w.hub.core.reader.due("mail_overdue", mail.id) is None
+
+
+async def test_a_mail_that_the_server_does_not_take_is_told(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.smtp.faults.says["RCPT"] = "550 5.1.1 no such user"
+        w.scan()
+
+        async def told() -> bool:
+            return await w.items() == ["mail failed"]
+
+        await until(told)
+        assert w.smtp.mails == []
+
+
+async def test_a_doubtful_mail_is_unknown_until_a_receipt_says_that_it_arrived(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.smtp.faults.silent_at = "END"
+        w.scan()
+        await w.comes_to("unknown")
+        assert await w.items() == ["mail unknown"]
+        assert len(w.smtp.mails) == 1, "it is not sent again"
+        w.imap.put(mdn(_id_of(w.smtp.mails[0]), "processed"))
+        await w.comes_to("processed")
+        assert await w.items() == []
+
+
+async def test_each_address_counts(tmp_path: Path) -> None:
+    async with world(tmp_path, to="a@b.example, c@d.example") as w:
+        w.scan()
+        await w.comes_to("sent")
+        original = _id_of(w.smtp.mails[0])
+        w.imap.put(mdn(original, "processed", "a@b.example"))
+        w.imap.put(mdn(original, "processed", "stranger@evil.example"))
+        await until(lambda: all(stored.flags for stored in w.imap.folders["INBOX"]))
+        mail = await w.comes_to("sent")
+        assert [(one.address, one.state) for one in mail.recipients] == [("a@b.example", "processed"), ("c@d.example", "sent")]
+        w.imap.put(mdn(original, "processed", "forwarded@d.example", also="C@d.example"))
+        await w.comes_to("processed")
+
+
+async def test_receipts_of_others_change_nothing(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.imap.put(mdn("somebody-elses@clinic.example", "failed"))
+        await until(lambda: all(stored.flags for stored in w.imap.folders["INBOX"]))
+        await settled(w.hub)
+        assert await w.items() == []
+        assert await ask(w.hub, "messages.list", state="quarantined") == []
+
+
+# Every order ends in the same state.
+
+NOW: Any = SimpleNamespace(now=datetime(2026, 11, 25, tzinfo=UTC))
+TO = ["a@b.example", "c@d.example"]
+
+
+def _after(events: list[Any], to: list[str]) -> tuple[str, list[tuple[str, str]]]:
+    mail = Mail(id="m")
+    for event in events:
+        mail = handed_in(mail, to, NOW) if event is None else received(mail, Receipt("mdn", "m@x", (event,)), NOW)
+    return mail.state, [(one.address, one.state) for one in mail.recipients]
+
+
+ADDRESSES = [
+    ("a@b.example", ""),
+    ("A@b.example", ""),
+    ("alias@x.example", "c@d.example"),
+    ("c@d.example", ""),
+    ("evil@x.example", ""),
+]
+EVENTS = ["processed", "dispatched", "failed", "displayed", "delayed", "deleted", "denied"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    told=st.lists(st.tuples(st.sampled_from(ADDRESSES), st.sampled_from(EVENTS)), max_size=5),
+    order=st.randoms(use_true_random=False),
+    to=st.sampled_from([TO, TO[:1]]),
+)
+def test_every_order_of_receipts_and_reports_ends_in_the_same_state(told: list[Any], order: Any, to: list[str]) -> None:
+    events: list[Any] = [None, *(Told(address, event, also=also) for (address, also), event in told)]
+    first = _after(events, to)
+    other = [*events, *order.sample(events, min(2, len(events)))]
+    order.shuffle(other)
+    assert _after(other, to) == first
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_the_first_word_does_not_count_more(order: tuple[int, ...]) -> None:
+    events = [None, Told("a@b.example", "dispatched"), Told("a@b.example", "processed")]
+    assert _after([events[place] for place in order], TO[:1]) == ("dispatched", [("a@b.example", "dispatched")])
