@@ -16,11 +16,12 @@ from hub.mapping.transforms import TRANSFORMS
 from hub.records import Alert, Failure
 from hub.step import RecordKey, RecordKind
 from hub.transform import Transform
+from hub.webhooks import WebhookFormat
 
 
 @hookimpl
 def register_formats() -> list[Format]:
-    return [Hl7Format(), X12Format(), EligibilityV3Format(), CoveragesFormat(), MailFormat()]
+    return [Hl7Format(), X12Format(), EligibilityV3Format(), CoveragesFormat(), MailFormat(), WebhookFormat()]
 
 
 @hookimpl

@@ -132,6 +132,10 @@ class Deliver(Protocol):
         """Keeps a message that is answered negatively; a resend of it is looked at afresh."""
         ...
 
+    def turned_away(self, reason: str) -> None:
+        """Counts what came and is no message: a wrong signature, too many at once; `reason` is one of a few words."""
+        ...
+
     def threadsafe(self, messages: Sequence[Message]) -> Receipt:
         """The same as a call, for libraries that block in threads of their own."""
         ...

@@ -73,6 +73,8 @@ class FakeDeliver:
 
     delivered: list[Message] = field(default_factory=list)
     refused: list[tuple[Message, str]] = field(default_factory=list)
+    away: list[str] = field(default_factory=list)
+    """Why what was no message was turned away."""
     failures: int = 0
     """So many deliveries fail first, as on a full disk."""
     outcome: str = "delivered"
@@ -82,6 +84,9 @@ class FakeDeliver:
 
     async def refuse(self, message: Message, reason: str) -> None:
         self.refused.append((message, reason))
+
+    def turned_away(self, reason: str) -> None:
+        self.away.append(reason)
 
     def threadsafe(self, messages: Sequence[Message]) -> FakeReceipt:
         if self.failures:

@@ -2,8 +2,8 @@
 
     when: {type: [SIU^S12, SIU^S13], not: {PV1-2: I}}
 
-A key is a header of the message (`type`, `format`, `control_id` ...) or a path; a list is any of its values, several keys are
-all of them, `not:` negates what is under it, `*` stands for any characters.  There is nothing else.
+A key is a header of the message (`type`, `format`, `control_id`, `event` ...) or a path; a list is any of its values, several
+keys are all of them, `not:` negates what is under it, `*` stands for any characters.  There is nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-HEADERS = ("type", "format", "control_id", "file", "generation")
+HEADERS = ("type", "format", "control_id", "file", "generation", "event")
 
 Look = Callable[[str], str | None]
 

@@ -159,6 +159,10 @@ class Inbound:
         await self._core.journal.commit(Write(messages=[row]))
         self._signals.refused += 1
 
+    def turned_away(self, reason: str) -> None:
+        away = self._signals.turned_away
+        away[reason] = away.get(reason, 0) + 1
+
     def threadsafe(self, messages: Sequence[Message]) -> DeliveryReceipt:
         return asyncio.run_coroutine_threadsafe(self(messages), self._loop).result()
 

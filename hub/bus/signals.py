@@ -94,7 +94,7 @@ class Rate:
 class SourceSignals:
     """One connection that receives."""
 
-    __slots__ = ("acknowledged", "duplicates", "failed", "last_at", "rate", "received", "refused")
+    __slots__ = ("acknowledged", "duplicates", "failed", "last_at", "rate", "received", "refused", "turned_away")
 
     def __init__(self) -> None:
         self.received = 0
@@ -103,6 +103,8 @@ class SourceSignals:
         """Messages that were sent again: answered, not routed."""
         self.refused = 0
         """Messages that were answered negatively and kept as refused."""
+        self.turned_away: dict[str, int] = {}
+        """What came and was no message (a wrong signature, too many at once), by the reason."""
         self.failed = 0
         """Deliveries that could not be kept: their senders still have the messages."""
         self.acknowledged = Histogram()

@@ -16,7 +16,7 @@ from hub.units import iso
 MASK = "****"
 """Stands for what a look without `--phi` does not show."""
 MOST_MESSAGES = 5000
-_KINDS = ("appointment", "placer", "control", "patient", "member", "trace")
+_KINDS = ("appointment", "placer", "control", "patient", "member", "trace", "partner")
 _ENDS = {
     "delivered": "delivered",
     "quarantined": "quarantined",

@@ -55,6 +55,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("received_messages", "counter", _CONNECTION, "Messages taken over, duplicates among them."),
     Metric("duplicate_messages", "counter", _CONNECTION, "Messages sent again by their sender: answered, not routed."),
     Metric("refused_messages", "counter", _CONNECTION, "Messages answered negatively and kept as refused."),
+    Metric("turned_away_requests", "counter", ("connection", "reason"), "What came and was no message: wrong signatures ..."),
     Metric("failed_deliveries", "counter", _CONNECTION, "Deliveries that could not be kept; the sender still has them."),
     Metric("last_received_timestamp_seconds", "gauge", _CONNECTION, "When the last message came, since 1970."),
     Metric("acknowledge_seconds", "histogram", _CONNECTION, "From the whole message to its commit, before the answer."),
@@ -173,6 +174,8 @@ def _of_source(values: _Values, hub: Hub, name: str) -> None:
     values.add("received_messages", source.received, name)
     values.add("duplicate_messages", source.duplicates, name)
     values.add("refused_messages", source.refused, name)
+    for reason, count in source.turned_away.items():
+        values.add("turned_away_requests", count, name, reason)
     values.add("failed_deliveries", source.failed, name)
     values.add("acknowledge_seconds", source.acknowledged, name)
     values.add("last_received_timestamp_seconds", source.last_at or None, name)

@@ -29,6 +29,16 @@ class Part:
         return _parameter(self.headers.get("content-disposition", ""), "name")
 
     @property
+    def filename(self) -> str:
+        """The name a file of a form had where it came from: never one to write to."""
+        return _parameter(self.headers.get("content-disposition", ""), "filename")
+
+    @property
+    def is_file(self) -> bool:
+        """In a form: a file and no field."""
+        return "filename" in self.headers.get("content-disposition", "").lower()
+
+    @property
     def content_id(self) -> str:
         return self.headers.get("content-id", "").strip().removeprefix("<").removesuffix(">")
 

@@ -68,14 +68,15 @@ class Values:
         for name, info in model.model_fields.items():
             value = data.get(name)
             kinds = (info.annotation, *typing.get_args(info.annotation))
-            if SecretStr in kinds and isinstance(value, str):
-                self._literals.add(value)
-                problem = layered.problem(
-                    "CFG-051", (*key, name), f"the secret {name!r} is written into the file {where}",
-                    expected=f"{name}: {{$env: NAME}} or {name}: {{$file: path}}",
-                    help="take it out, change it at the vendor, and refer to it",
-                )  # fmt: skip
-                self.problems.add(problem)
+            if SecretStr in kinds:
+                for place, literal in _literals(value):
+                    self._literals.add(literal)
+                    problem = layered.problem(
+                        "CFG-051", (*key, name, *place), f"the secret {name!r} is written into the file {where}",
+                        expected=f"{name}: {{$env: NAME}} or {name}: {{$file: path}}",
+                        help="take it out, change it at the vendor, and refer to it",
+                    )  # fmt: skip
+                    self.problems.add(problem)
             for kind in kinds:
                 if isinstance(kind, type) and issubclass(kind, BaseModel):
                     self._refuse_literal_secrets(kind, layered, (*key, name), value, where)
@@ -92,6 +93,13 @@ class Values:
         for literal in filter(None, self._literals):
             source = source.replace(literal, "•" * len(literal))
         return source
+
+
+def _literals(value: Any) -> list[tuple[Key, str]]:
+    """Texts where a secret, or a list of them, belongs, and where in it they stand."""
+    if isinstance(value, list):
+        return [((number,), item) for number, item in enumerate(value) if isinstance(item, str)]
+    return [((), value)] if isinstance(value, str) else []
 
 
 def did_you_mean(wrong: str, names: Iterable[str]) -> str:
