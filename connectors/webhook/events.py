@@ -99,6 +99,6 @@ def _printable(text: str, longest: int) -> str:
 def _recognise(config: WebhookConfig, delivery: Delivery, number: int) -> str | None:
     """What makes an event recognisable when it comes again; None when nothing does."""
     parts = ["\x1f".join(_values(place, delivery))[:LONGEST_KEY] for place in config.dedupe]
-    if not config.dedupe:
+    if not any(parts):
         parts = [signature_of(config.verify, delivery)]
     return "\x1e".join([*parts, str(number)]) if any(parts) else None
