@@ -237,12 +237,21 @@ class Api:
         for wait in LOOKS:
             await asyncio.sleep(wait)
             with contextlib.suppress(ConnectionDown, MessageRejected):
-                answer = await self.ask(call, values)
-                if answer is not None and answer.items:
-                    return Answer(answer.response, answer.items[0], [])
-                if answer is not None and call.items is None and answer.found:
+                if (answer := await self.find(call, values)) is not None:
                     return answer
         return None
+
+    async def find(self, call: Call, values: Mapping[str, Any]) -> Answer | None:
+        """What the partner has under our reference; None when it has nothing, or not yet.
+
+        Where an answer says what we say too (`reference`), other things are passed over: some partners search loosely.
+        """
+        answer = await self.ask(call, values)
+        if answer is None or answer.not_yet:
+            return None
+        entries = answer.items if call.items is not None else [answer.found]
+        ours = [entry for entry in entries if entry and all(values.get(name) in (None, said) for name, said in entry.items())]
+        return Answer(answer.response, ours[0], []) if ours else None
 
     async def check(self) -> str:
         return await self._client.check(self._settings.url)

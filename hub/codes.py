@@ -369,6 +369,19 @@ CODES: dict[str, tuple[str, str]] = {
     "SEC-004": ("Other users can read the key file.", "chmod 600 on it."),
     "SHT-001": ("A spreadsheet is larger than a table of a clinic.", "It was not read. Send a smaller one."),
     "SHT-002": ("A spreadsheet cannot be read.", "Save it anew as XLSX, or as CSV in UTF-8."),
+    "SIG-001": ("The step plan_packets was given something that is no appointment.", "Put it behind `save: appointment`."),
+    "SIG-002": (
+        "The step save_signature was given something that a signing service does not say.",
+        "Put it behind an `ask` of a connection of kind `esign`.",
+    ),
+    "SIG-003": (
+        "A signing service speaks of an envelope that is not known here.",
+        "It was made by another hub, or this one lost its store: look for it at the service.",
+    ),
+    "SIG-004": (
+        "The step signature_failed was given something that is no failure.",
+        "Put it into a flow `from: {failed: FLOW}`.",
+    ),
     "STO-001": ("The store cannot be opened.", "Check the path, permissions and space."),
     "STO-002": (
         "The disk of the store is full.",

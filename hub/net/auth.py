@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal, NamedTuple
 
@@ -72,6 +73,8 @@ class HttpAuth(BaseModel):
     """API key: the header it goes into."""
     api_key: SecretStr | None = None
     """API key, as the vendor wants it in the header."""
+    key_as: Literal["header", "basic_user"] = "header"
+    """API key: whether it stands in the header as it is, or as the user of basic authentication without a password."""
 
     @property
     def way(self) -> Literal["oauth2", "basic", "api_key", "none"]:
@@ -80,6 +83,12 @@ class HttpAuth(BaseModel):
         if self.user:
             return "basic"
         return "api_key" if self.api_key else "none"
+
+    @property
+    def key_text(self) -> str:
+        """What stands in the header for the API key."""
+        key = self.api_key.get_secret_value() if self.api_key is not None else ""
+        return key if self.key_as == "header" else f"Basic {b64encode(f'{key}:'.encode()).decode('ascii')}"
 
     @field_validator("api_key")
     @classmethod
@@ -140,7 +149,7 @@ WAYS = (
         may=("client_secret", "scope", "grant", "private_key", "algorithm", "claims", "assertion"),
     ),
     _Way("user and password", needs=("user", "password")),
-    _Way("API key", needs=("api_key",), may=("header",)),
+    _Way("API key", needs=("api_key",), may=("header", "key_as")),
 )
 
 

@@ -105,7 +105,7 @@ class HttpClient:
     def _key(self) -> dict[str, str]:
         if self._auth.way != "api_key" or self._auth.api_key is None:
             return {}
-        return {self._auth.header: self._auth.api_key.get_secret_value()}
+        return {self._auth.header: self._auth.key_text}
 
     async def _fetch_token(self) -> OAuth2Token:
         grant = Grant(self._auth)

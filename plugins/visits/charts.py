@@ -183,7 +183,7 @@ def file_under(chart: Patient, context: Context) -> None:
 
 def patient_keys(patient: Patient) -> list[RecordKey]:
     if patient.merged_into is not None:
-        return []
+        return [RecordKey("merged_into", patient.merged_into)]
     numbers = usable(patient.identifiers)
     return [
         *(RecordKey("identifier", _full(i), unique=True) for i in numbers),

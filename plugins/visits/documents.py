@@ -26,6 +26,8 @@ async def save_document(update: Document, context: Context) -> Document:
     known = await context.get(Document, update.id)
     said = update.model_fields_set - {"patient", "patient_id", "replaced_by", "addenda"}
     document = (known or Document(id=update.id)).model_copy(update={name: getattr(update, name) for name in said})
+    if update.patient_id:
+        document = document.model_copy(update={"patient_id": update.patient_id})
     if update.patient is not None and usable(update.patient.identifiers):
         chart = await save_patient(update.patient.model_copy(update={"provisional": True}), context)
         document = document.model_copy(update={"patient_id": chart.id})

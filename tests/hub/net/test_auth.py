@@ -23,6 +23,11 @@ def pem(key: Any) -> str:
     return str(key.private_bytes(encoding, form, serialization.NoEncryption()).decode())
 
 
+def public_pem(key: Any) -> str:
+    encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    return str(key.public_key().public_bytes(encoding, form).decode())
+
+
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 CURVE = ec.generate_private_key(ec.SECP256R1())
 
@@ -93,3 +98,8 @@ def test_half_a_grant_is_refused_and_no_word_of_the_key_is_told(more: dict[str, 
 def test_a_grant_alone_is_no_authentication() -> None:
     with pytest.raises(ValidationError, match="token_url"):
         HttpAuth.model_validate({"grant": "jwt_bearer", "private_key": pem(RSA)})
+
+
+def test_a_key_may_be_the_user_of_basic_authentication() -> None:
+    assert HttpAuth.model_validate({"api_key": "k-1", "key_as": "basic_user"}).key_text == "Basic ay0xOg=="
+    assert HttpAuth.model_validate({"api_key": "Basic k-1"}).key_text == "Basic k-1"
