@@ -496,6 +496,10 @@ CODES: dict[str, tuple[str, str]] = {
         "The reason says which. The partner was told to try again, or will see that it was not; `hub status` shows whether the store is slow.",
     ),
     "WHK-004": ("A webhook cannot be read.", "It is neither JSON nor a form; look at it with `hub messages show`."),
+    "WRK-002": (
+        "A spreadsheet that came back is no sheet of a worklist.",
+        "Write one with `hub worklist sheet`, and keep the first row as it is.",
+    ),
     "X12-2100C": ("The subscriber of a 271 or 270 is not named.", "Tell the payer; what could be read is shown."),
     "X12-2120": ("A loop 2120 has no name in it.", "Tell the payer; what could be read is shown."),
     "X12-270": (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,26 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) 
     widths = [max(len(column), *(len(row[index]) for row in texts)) for index, column in enumerate(columns)]
     for row in [list(columns), *texts]:
         click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def sheet_format(file: Path) -> str:
+    """`xlsx` or `csv`, by the name of the file a table is written to."""
+    format = file.suffix.lower().removeprefix(".")
+    if format not in ("csv", "xlsx"):
+        raise click.BadParameter("the name of the file ends in .xlsx or .csv", param_hint="--to")
+    return format
+
+
+def write_private(file: Path, content: bytes) -> None:
+    """Whole or not at all, and only for its owner: it names patients."""
+    handle, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(content)
+        Path(draft).replace(file)
+    except OSError:
+        Path(draft).unlink(missing_ok=True)
+        raise
 
 
 def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

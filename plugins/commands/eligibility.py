@@ -243,33 +243,16 @@ def sheet(date: str, file: Path, site: str | None, config: str, as_json: bool) -
     from base64 import b64decode
 
     from hub.cli.operate import operate
-    from hub.cli.output import print_json
+    from hub.cli.output import print_json, sheet_format, write_private
 
-    format = file.suffix.lower().removeprefix(".")
-    if format not in ("csv", "xlsx"):
-        raise click.BadParameter("the name of the file ends in .xlsx or .csv", param_hint="--to")
+    format = sheet_format(file)
     found = operate(config, "eligibility.sheet", {"date": date, "format": format, "site": site})
-    _write(file, b64decode(found["content"]))
+    write_private(file, b64decode(found["content"]))
     if as_json:
         print_json({"file": str(file), "day": found["day"], "visits": found["visits"]})
     else:
         click.echo(f"{found['visits']} visit(s) of {found['day']} are in {file}")
     return 0
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Whole or not at all, and only for its owner: it names patients."""
-    import os
-    import tempfile
-
-    handle, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(content)
-        Path(draft).replace(file)
-    except OSError:
-        Path(draft).unlink(missing_ok=True)
-        raise
 
 
 @eligibility.command()

@@ -1,4 +1,10 @@
-"""What a person must do, in plain words: one item for each visit and cause, closed by itself when the cause is gone."""
+"""What a person must do, in plain words: one item for each visit and cause, closed by itself when the cause is gone.
+
+items.py       opening and closing
+step.py        an outcome as an item
+sheet.py       the list as a spreadsheet, out and in
+operations.py  what people ask of it, and what they tell it
+"""
 
 from __future__ import annotations
 
@@ -6,12 +12,13 @@ from hub import Operation, RecordKey, RecordKind, WorklistItem, hookimpl
 from hub.step import AnyStep
 from plugins.worklist.items import save_item
 from plugins.worklist.operations import OPERATIONS
+from plugins.worklist.sheet import ReadWorklist, WorklistSheet
 from plugins.worklist.step import Worklist
 
 
 @hookimpl
 def register_steps() -> list[type[AnyStep]]:
-    return [Worklist]
+    return [Worklist, WorklistSheet, ReadWorklist]
 
 
 @hookimpl

@@ -15,13 +15,13 @@ async def save_item(item: WorklistItem, context: Context) -> WorklistItem:
         for old in known:
             if item.cause and (old.queue, old.cause) != (item.queue, item.cause):
                 continue
-            await _close(old, item.closed_because or "done", context)
+            await close_item(old, item.closed_because or "done", context)
         return item
     same = next((i for i in known if i.queue == item.queue and i.cause == item.cause), None)
     if item.appointment:
         for old in known:
             if old is not same:
-                await _close(old, f"now {item.cause}", context)
+                await close_item(old, f"now {item.cause}", context)
     if same is not None:
         kept = same.model_copy(update={"text": item.text, "who": item.who})
     else:
@@ -31,6 +31,7 @@ async def save_item(item: WorklistItem, context: Context) -> WorklistItem:
     return kept
 
 
-async def _close(item: WorklistItem, because: str, context: Context) -> None:
+async def close_item(item: WorklistItem, because: str, context: Context) -> None:
+    """One item, and no other of its visit."""
     await context.put(item.model_copy(update={"open": False, "closed_at": context.now, "closed_because": because}))
     context.note("worklist", f"Closed: {item.cause}")
