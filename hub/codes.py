@@ -485,7 +485,6 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "VIS-006": ("A visit state has no visit number.", "Ask the sender to fill PV1-19, or name the right field in a mapping."),
     "VIS-007": ("A document has no number.", "Ask the sender to fill TXA-12 (MDM) or OBR-3 (ORU)."),
-    "WRK-001": ("The step worklist was given something that is no outcome.", "Put it behind `save: coverage_check`."),
     "WHK-001": (
         "Somebody sends webhooks whose signature, token or password is missing or wrong.",
         "The reason says which. `wrong_signature` from a partner: compare the key under `verify` with the partner's side, and for partners that sign the URL `public_url`; `stale`: set the clock. None becomes a message; the metric `turned_away_requests` counts them.",
@@ -496,6 +495,7 @@ CODES: dict[str, tuple[str, str]] = {
         "The reason says which. The partner was told to try again, or will see that it was not; `hub status` shows whether the store is slow.",
     ),
     "WHK-004": ("A webhook cannot be read.", "It is neither JSON nor a form; look at it with `hub messages show`."),
+    "WRK-001": ("The step worklist was given something that is no outcome.", "Put it behind `save: coverage_check`."),
     "WRK-002": (
         "A spreadsheet that came back is no sheet of a worklist.",
         "Write one with `hub worklist sheet`, and keep the first row as it is.",
