@@ -252,7 +252,8 @@ async def test_thousands_of_files_are_all_taken_once(server: SftpServer, drop: P
         (drop / f"{number:05}.edi").write_bytes(b"ISA*%d" % number)
     deliver = FakeDeliver()
     async with polling(server, deliver, pattern="*.edi"):
-        await until(lambda: not left(drop), timeout=60)
+        # a look at the folder may miss what is just being renamed
+        await until(lambda: len(deliver.delivered) >= 1000 and not left(drop), timeout=60)
     assert bodies(deliver) == [b"ISA*%d" % number for number in range(1000)]
 
 
