@@ -7,7 +7,9 @@ and tags are mistakes, each reported with its place, and reading goes on so that
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -126,7 +128,8 @@ class _Stop:
     column: int
 
 
-def _events(text: str) -> tuple[list[Any], _Stop | None]:
+@lru_cache(maxsize=64)  # a reload reads the same files again while the hub works, and most of its time would go here
+def _events(text: str) -> tuple[Sequence[Any], _Stop | None]:
     """The events of a text, as far as it can be read."""
     events: list[Any] = []
     try:
@@ -167,7 +170,7 @@ class _Builder:
         self.events: list[Any] = []
         self.position = 0
 
-    def build(self, events: list[Any]) -> Any:
+    def build(self, events: Sequence[Any]) -> Any:
         self.events = [e for e in events if not isinstance(e, yaml.StreamStartEvent | yaml.StreamEndEvent)]
         starts = [e for e in self.events if isinstance(e, yaml.DocumentStartEvent)]
         if len(starts) > 1:
