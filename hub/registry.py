@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -154,6 +155,7 @@ def _refuse_async_hooks(plugin: str, module: ModuleType) -> None:
             raise _refusal("PLG-004", f"the plugin {plugin!r}: {name} is async, but hooks are plain functions")
 
 
+@cache
 def _known_hooks() -> list[str]:
     return sorted(name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), f"{hookspecs.PROJECT}_spec"))
 

@@ -4,12 +4,14 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hub.catalogue import Catalogue
 from hub.mapping import load_mapping
 from hub.mapping.cases import CaseResult, case_file, run_cases
 from hub.registry import Registry
@@ -36,11 +38,16 @@ NAMES = (
 )
 
 
+@cache
+def built_ins() -> Catalogue:
+    return Registry().catalogue
+
+
 def results_of(name: str, path: Path | None = None) -> list[CaseResult]:
     """The cases of a mapping; of another file under its name, when one is given."""
-    catalogue = Registry().catalogue
+    catalogue = built_ins()
     if path is not None:
-        catalogue.mappings[name] = path
+        catalogue = replace(catalogue, mappings={**catalogue.mappings, name: path})
     mapping, problems = load_mapping(name, catalogue)
     assert mapping is not None, problems
     results, problems = run_cases(mapping)

@@ -72,9 +72,10 @@ def run_cases(mapping: Mapping) -> tuple[list[CaseResult], list[Problem]]:
         document.report("MAP-020", (), "a case file is a list of cases")
         return [], document.problems.sorted()
     results = []
-    for index, case in enumerate(data):
-        _check_fields(document, index, case)
-        results.append(_run(mapping, document, index, case))
+    with asyncio.Runner() as runner:
+        for index, case in enumerate(data):
+            _check_fields(document, index, case)
+            results.append(_run(mapping, document, index, case, runner))
     return results, document.problems.sorted()
 
 
@@ -88,10 +89,10 @@ def _check_fields(document: Document, index: int, case: dict[str, Any]) -> None:
         document.report("MAP-020", (index,), "a case has `given`, and either `expect` or `rejected`")
 
 
-def _run(mapping: Mapping, document: Document, index: int, case: dict[str, Any]) -> CaseResult:
+def _run(mapping: Mapping, document: Document, index: int, case: dict[str, Any], runner: asyncio.Runner) -> CaseResult:
     result = CaseResult(document.file, str(case.get("case", f"case {index + 1}")), document.place((index,)).line)
     try:
-        found = asyncio.run(_results(mapping, case))
+        found = runner.run(_results(mapping, case))
     except MessageUnusable as error:
         _compare_rejection(result, case, str(error))
         return result
