@@ -57,15 +57,18 @@ def test_clinic_files_in_documents_are_right(file: Path, tmp_path: Path) -> None
 
 
 def _prepared(script: str, port: int) -> str:
-    """The script for a folder of its own: `make` is only asked whether it knows the target, and the port is a free one,
-    and what a reader waits for takes longer on a machine that does other things too.
+    """The script for a folder of its own: `make` is only asked whether it knows the target, the port is a free one, and
+    where a reader waits a while for the hub, it is asked for its `ready`.
     """
     lines = []
     for line in script.splitlines():
         if line.startswith("make "):
             line = f"make -n -C {ROOT} {line.removeprefix('make ')} > /dev/null"
+        if line.startswith("hub run ") and line.endswith(" &") and ">" not in line:
+            line = f"{line.removesuffix('&')} 2> >(tee started.log >&2) &"
         if line.startswith("sleep "):
-            line = f"sleep {float(line.removeprefix('sleep ')) * PATIENCE:g}"
+            tries = round(float(line.removeprefix("sleep ")) * PATIENCE * 20)
+            line = f"for _ in $(seq {tries}); do grep -qs ^ready started.log && break; sleep 0.05; done"
         lines.append(line.replace("2575", str(port)))
         if line.startswith("hub init "):
             folder = line.split()[-1]
