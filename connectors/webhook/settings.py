@@ -81,7 +81,7 @@ class WebhookConfig(SourceConfig):
     """Where the partner's id of the thing stands that it happened to: the message's header `resource`. Events of one thing keep
     their order. Headers can be read by everybody who sees the journal: an id, nothing of a patient."""
     dedupe: list[Place] = []
-    """What together makes an event recognisable when it comes again. Default, and where nothing of it is there: its signature."""
+    """What together makes an event recognisable when it comes again. When none of it is there, or named, its signature does."""
     answer: Answer = Answer()
     """What the partner is answered when all is kept."""
     deadline: Duration = Field(default=10.0, gt=0)
