@@ -125,13 +125,15 @@ async def release(envelope: Envelope, appointment: str, because: str, context: C
     """The visit does not need it any more; an envelope that no visit needs is withdrawn."""
     withdraw_for_visit(envelope, appointment, context)
     await close(envelope, appointment, because, context)
-    if envelope.is_over:
-        return
     left = [one for one in envelope.appointments if one != appointment]
+    if envelope.state == "completed":
+        return
     if left:
         await context.put(envelope.model_copy(update={"appointments": left}))
-        return
-    await withdraw(envelope, because, context)
+    elif envelope.is_over:
+        await context.put(envelope.model_copy(update={"withdrawn": because}))
+    else:
+        await withdraw(envelope, because, context)
 
 
 async def withdraw(envelope: Envelope, because: str, context: Context) -> None:

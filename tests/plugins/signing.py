@@ -15,8 +15,10 @@ from connectors.simulators.signer.envelopes import Envelope as Sent
 from connectors.simulators.signer.pdf import page
 from hub.records import Document
 from hub.records_signing import Envelope
+from hub.step import Due
+from hub.store.rows import Write
 from tests.plugins.clinic import Clinic, adt, at, mrn, pid, quick_hub, siu
-from tests.support import clinic_folder, port_of
+from tests.support import clinic_folder, port_of, until
 
 PACKETS = "consent: {title: Consent for your visit, files: [consent.pdf]}"
 SIGNING = """
@@ -94,8 +96,6 @@ class SigningClinic(Clinic):
         return await self.hub.core.context("test").find(Document, "patient", chart.id)
 
     async def reaches_state(self, state: str, appointment: str = "F-1") -> Envelope:
-        from tests.support import until
-
         async def there() -> bool:
             return any(envelope.state == state for envelope in await self.envelopes(appointment))
 
@@ -118,3 +118,15 @@ async def signing(folder: Path, *, pace: float = 0, **more: str) -> AsyncIterato
         file = signing_file(folder, service.port, **more)
         async with quick_hub(file) as hub, EhrClient("127.0.0.1", port_of(hub, "ehr")) as client:
             yield SigningClinic(hub, client, service=service)
+
+
+async def due_now(clinic: SigningClinic, envelope: str, action: str, **more: str) -> None:
+    """Something becomes due now."""
+    core = clinic.hub.core
+    context = core.context("test")
+    due = Due(
+        "signature", f"{envelope}/test {action}", context.now, {"envelope": envelope, "action": action, **more}, lane=envelope
+    )
+    await core.journal.commit(Write(due=[core.bodies.due_row(due)]))
+    await clinic.hub.due.look()
+    await clinic.quiet()

@@ -10,9 +10,10 @@ import pytest
 
 from connectors.simulators.ehr import segment
 from connectors.simulators.signer import DropboxSign
-from hub.errors import NotFound, Refused
+from hub.clinic import load_clinic
+from hub.errors import ConfigError, NotFound, Refused
 from tests.plugins.clinic import adt, at, mrn, pid, siu
-from tests.plugins.signing import PACKETS, SigningClinic, signing
+from tests.plugins.signing import PACKETS, SigningClinic, due_now, signing, signing_file
 from tests.support import ask
 
 SOON = "100ms"
@@ -243,32 +244,17 @@ async def test_reminders_and_what_is_not_signed_in_time_are_planned_before_the_v
         assert times.pop("overdue F-1") == starts - 86400
         assert set(times) == {"look"}
         envelope = await clinic.envelope()
-        await _due(clinic, envelope.id, "remind")
+        await due_now(clinic, envelope.id, "remind")
         assert clinic.sent()[0].reminders == 1
-        await _due(clinic, envelope.id, "overdue", appointment="F-1")
+        await due_now(clinic, envelope.id, "overdue", appointment="F-1")
         assert await to_do(clinic) == [("not signed", "coordinator")]
         await clinic.acted()
-        await _due(clinic, envelope.id, "look")
+        await due_now(clinic, envelope.id, "look")
         assert await to_do(clinic) == []
-        await _due(clinic, envelope.id, "overdue", appointment="F-1")
-        await _due(clinic, envelope.id, "remind")
+        await due_now(clinic, envelope.id, "overdue", appointment="F-1")
+        await due_now(clinic, envelope.id, "remind")
         assert await to_do(clinic) == []
         assert clinic.sent()[0].reminders == 1
-
-
-async def _due(clinic: SigningClinic, envelope: str, action: str, **more: str) -> None:
-    """Something becomes due now."""
-    from hub.step import Due
-    from hub.store.rows import Write
-
-    core = clinic.hub.core
-    context = core.context("test")
-    due = Due(
-        "signature", f"{envelope}/test {action}", context.now, {"envelope": envelope, "action": action, **more}, lane=envelope
-    )
-    await core.journal.commit(Write(due=[core.bodies.due_row(due)]))
-    await clinic.hub.due.look()
-    await clinic.quiet()
 
 
 async def test_what_people_ask(tmp_path: Path) -> None:
@@ -301,10 +287,6 @@ WRONG: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_packets_that_cannot_be_are_refused(name: str, tmp_path: Path) -> None:
-    from hub.clinic import load_clinic
-    from hub.errors import ConfigError
-    from tests.plugins.signing import signing_file
-
     with pytest.raises(ConfigError) as caught:
         load_clinic(signing_file(tmp_path, 1, packets=WRONG[name]))
     assert all(problem.line for problem in caught.value.problems)

@@ -92,14 +92,14 @@ class DropboxSign(SigningFacade):
         envelope = self.house.table.made(self.name, reference, title, people, files, template)
         envelope.not_ready = self.not_ready
         self.house.begin(envelope)
-        return JSONResponse({"signature_request": self._shown(envelope)})
+        return JSONResponse({"signature_request": self.shown(envelope)})
 
     async def _list(self, request: Request, body: bytes) -> Response:
         """Searching is loose: it finds nothing that is wrong, and more than was wanted."""
         found = [e for e in self.house.table.by_id.values() if e.facade == self.name][::-1]
         number = int(request.query_params.get("page", "1"))
         pages = max(1, -(-len(found) // PAGE_SIZE))
-        shown = [self._shown(e) for e in found[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]]
+        shown = [self.shown(e) for e in found[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]]
         info = {"page": number, "num_pages": pages, "num_results": len(found), "page_size": PAGE_SIZE}
         return JSONResponse({"list_info": info, "signature_requests": shown})
 
@@ -108,7 +108,7 @@ class DropboxSign(SigningFacade):
         if envelope is None:
             return _error("not_found", "Not found", 404)
         envelope.looks += 1
-        return JSONResponse({"signature_request": self._shown(envelope)})
+        return JSONResponse({"signature_request": self.shown(envelope)})
 
     async def _remind(self, request: Request, body: bytes) -> Response:
         envelope = self.known(request.path_params["id"])
@@ -118,7 +118,7 @@ class DropboxSign(SigningFacade):
             return _error("bad_request", "There is no such signer")
         envelope.reminders += 1
         self.house.table.note("remind", envelope)
-        return JSONResponse({"signature_request": self._shown(envelope)})
+        return JSONResponse({"signature_request": self.shown(envelope)})
 
     async def _cancel(self, request: Request, body: bytes) -> Response:
         envelope = self.known(request.path_params["id"])
@@ -141,7 +141,7 @@ class DropboxSign(SigningFacade):
         envelope.downloads += 1
         return Response(self.signed(envelope), media_type="application/pdf")
 
-    def _shown(self, envelope: Envelope) -> dict[str, Any]:
+    def shown(self, envelope: Envelope) -> dict[str, Any]:
         words = {"sent": "awaiting_signature", "viewed": "awaiting_signature", "bounced": "awaiting_signature"}
         seconds = int(self.house.clock())
         signatures = []
@@ -174,7 +174,7 @@ class DropboxSign(SigningFacade):
     # Callbacks.
 
     def hook(self, envelope: Envelope, what: Happened) -> Hook | None:
-        shown = self._shown(envelope)
+        shown = self.shown(envelope)
         if self.lies:
             shown |= {"is_complete": True, "is_declined": False}
         return self.callback(EVENTS[what], str(int(self.house.clock())), shown)
@@ -186,7 +186,8 @@ class DropboxSign(SigningFacade):
         text = json.dumps({"event": event, "signature_request": shown})
         head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="json"\r\n\r\n'
         body = f"{head}{text}\r\n--{BOUNDARY}--\r\n".encode()
-        return Hook(body, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
+        kind = "multipart/form-data; boundary="
+        return Hook(body, {"Content-Type": f"{kind}{BOUNDARY}"}, forged={"Content-Type": f"{kind}{BOUNDARY}x"})
 
 
 def _is_file(part: Part) -> bool:
