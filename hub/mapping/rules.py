@@ -2,12 +2,16 @@
 
     SCH-2.1 | default SCH-1.1 | required
     PV1-2 | table visit_type.csv unknown=keep
+    words | words kind
     PID-7 | date?
     OBX[*]-5 | join ' '
     TQ1-8 | datetime? | else SCH-11.4 | datetime? | plus {SCH-9} {SCH-10}
     'front desk'
     header appointment
     made starts_at | plus_minutes 30
+
+`words` is a table whose codes are words or phrases: the first of them that stands in the text gives its meaning, and none gives
+nothing; capitals and the length of gaps make no difference.
 
 A path gives its first value, with `[*]` (`OBX[*,2=ED]-5`) all of them: transforms then work on each.  `made` gives what the
 rule of another field makes, that stands above it in the same block.  A `?` behind a transform makes the value empty when the
@@ -28,7 +32,7 @@ from hub.format import Fields
 from hub.transform import Transform, TransformContext
 
 _TOKEN = re.compile(r"'[^']*'|\"[^\"]*\"|[^\s|]+|\|")
-_PIPE_WORDS = ("default", "else", "required", "table", "join")
+_PIPE_WORDS = ("default", "else", "required", "table", "words", "join")
 NULL = '""'
 """HL7's "delete this" (chapter 2, section 2.5.3.2), told apart from empty."""
 
@@ -223,6 +227,8 @@ def _transform(
             return _join(arguments), []
         case "table":
             return _table(arguments, tables, lenient), []
+        case "words":
+            return _words(arguments, tables), []
     if name not in transforms:
         raise RuleError(f"there is no transform {name!r}", [*transforms, *_PIPE_WORDS])
     transform = transforms[name]
@@ -330,6 +336,29 @@ def _join(arguments: list[str]) -> Apply:
         return between.join(str(item) for item in value) if isinstance(value, list) else value
 
     return apply
+
+
+def _words(arguments: list[str], tables: Mapping[str, Table]) -> Apply:
+    if len(arguments) != 1:
+        raise RuleError("`words` takes the name of a table: words kind")
+    if arguments[0] not in tables:
+        raise RuleError(f"there is no table {arguments[0]!r}", list(tables))
+    phrases = [(_phrase(code), meaning) for code, meaning in tables[arguments[0]].values.items()]
+
+    def one(value: Any) -> Any:
+        text = str(value)
+        return next((meaning for phrase, meaning in phrases if phrase.search(text)), None)
+
+    def apply(value: Any, _: Fields, __: TransformContext, ___: Notes) -> Any:
+        values = value if isinstance(value, list) else [value]
+        return next((found for item in values if not is_empty(item) and (found := one(item)) is not None), None)
+
+    return apply
+
+
+def _phrase(code: str) -> re.Pattern[str]:
+    """These words, whole and one after another."""
+    return re.compile(r"(?<!\w)" + r"\s+".join(map(re.escape, code.split())) + r"(?!\w)", re.IGNORECASE)
 
 
 def _table(arguments: list[str], tables: Mapping[str, Table], lenient: bool) -> Apply:

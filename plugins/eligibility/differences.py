@@ -1,33 +1,16 @@
-"""What the payer has otherwise than the chart, once both are written alike.  Pure: no store, no clock.
-
-Names are compared as CAQH CORE rule 258 says: what stands around a name (JR, DR, PHD ...) is left out where a blank or a mark
-sets it off, and marks and blanks within it are: O'Donnell-Griswold Jr. is ODONNELLGRISWOLD.  Accents are left out too.
-"""
+"""What the payer has otherwise than the chart, once both are written alike (names: `hub.people`).  Pure: no store, no clock."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 
 from hub import Coverage, Patient, Person
+from hub.people import normal_name
 from hub.records import Difference, PayersChart
 
-_BEFORE = frozenset({"MR", "MRS", "MS", "DR", "REV"})
-_BEHIND = frozenset({"JR", "SR", "I", "II", "III", "IV", "V", "RN", "MD", "PHD", "ESQ"})
 _SEXES = frozenset({"F", "M"})
 """What is compared; unknown and other are no contradiction."""
-
-
-def normal_name(name: str | None) -> str:
-    """The letters and digits that count of a name."""
-    folded = unicodedata.normalize("NFKD", name or "").upper()
-    parts = re.findall(r"[^\W_]+", "".join(c for c in folded if not unicodedata.combining(c)))
-    while len(parts) > 1 and parts[0] in _BEFORE:
-        parts.pop(0)
-    while len(parts) > 1 and parts[-1] in _BEHIND:
-        parts.pop()
-    return "".join(parts)
 
 
 def normal_id(text: str | None) -> str:

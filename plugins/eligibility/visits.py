@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from hub import Appointment, Context, Due, Patient
+from hub.people import current_chart
 from hub.step import Site
 
 JOB = "eligibility"
@@ -54,7 +55,4 @@ def is_near(appointment: Appointment, context: Context) -> bool:
 
 async def chart_of(appointment: Appointment, context: Context) -> Patient | None:
     """The chart of a visit, the surviving one when it was merged."""
-    chart = await context.get(Patient, appointment.patient_id) if appointment.patient_id else None
-    while chart is not None and chart.merged_into is not None:
-        chart = await context.get(Patient, chart.merged_into)
-    return chart
+    return await current_chart(appointment.patient_id, context)

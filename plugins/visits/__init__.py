@@ -1,12 +1,10 @@
-"""Who comes when: charts, bookings, visit states and moves, documents, and what the EHR wants deleted."""
+"""Who comes when: charts, bookings, visit states and moves, and what the EHR wants deleted."""
 
 from __future__ import annotations
 
 from hub import Appointment, Patient, RecordKind, Visit, hookimpl
-from hub.records import Document
 from plugins.visits.bookings import appointment_keys, save_appointment
 from plugins.visits.charts import ChartNumber, patient_keys, save_patient
-from plugins.visits.documents import document_keys, save_document
 from plugins.visits.moves import VisitMove, save_visit_move
 from plugins.visits.states import Deletion, VisitState, save_deletion, save_visit_state
 
@@ -21,5 +19,4 @@ def register_records() -> list[RecordKind]:
         RecordKind("visit_state", VisitState, save=save_visit_state),
         RecordKind("visit_move", VisitMove, save=save_visit_move),
         RecordKind("deletion", Deletion, save=save_deletion),
-        RecordKind("document", Document, document_keys, frozenset({"patient"}), save=save_document),
     ]

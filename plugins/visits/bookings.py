@@ -9,8 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from hub import Appointment, Context, MessageUnusable, RecordKey
+from hub.people import current_chart, usable
 from hub.records import Resource
-from plugins.visits.charts import current_chart, file_under, save_patient, usable
+from plugins.visits.charts import file_under, save_patient
 
 TIME = ("time_blocked", "time_opened")
 """What is said about time in a schedule, and not about a booking."""

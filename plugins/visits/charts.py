@@ -7,7 +7,7 @@ the surviving one and moves its identifiers and appointments there, so that late
 from __future__ import annotations
 
 from hub import Appointment, Context, Identifier, MessageUnusable, Patient, RecordKey
-from hub.formats.hl7v2.codec import NOT_FOR_MATCHING
+from hub.people import usable
 from hub.records import Coverage, Person, Record
 
 
@@ -15,11 +15,6 @@ class ChartNumber(Record):
     """That a chart was begun under a number, whoever assigned it."""
 
     id: str
-
-
-def usable(identifiers: list[Identifier]) -> list[Identifier]:
-    """Those by which a chart is found: no social security or licence numbers."""
-    return [i for i in identifiers if i.value and i.type.upper() not in NOT_FOR_MATCHING]
 
 
 # Finding.
@@ -61,16 +56,6 @@ async def _by_number(identifier: Identifier, context: Context) -> Patient | None
 
 def _full(identifier: Identifier) -> str:
     return f"{identifier.authority}|{identifier.value}"
-
-
-async def current_chart(id: str, context: Context) -> Patient | None:
-    """The chart with this id, or the one it was merged into."""
-    chart = await context.get(Patient, id) if id else None
-    for _ in range(20):
-        if chart is None or chart.merged_into is None:
-            return chart
-        chart = await context.get(Patient, chart.merged_into)
-    return chart
 
 
 # Saving patients.
@@ -188,4 +173,5 @@ def patient_keys(patient: Patient) -> list[RecordKey]:
     return [
         *(RecordKey("identifier", _full(i), unique=True) for i in numbers),
         *(RecordKey("number", i.value) for i in numbers),
+        *([RecordKey("born", patient.name.birth_date.isoformat())] if patient.name.birth_date is not None else []),
     ]

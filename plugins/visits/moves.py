@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Literal
 
 from hub import Appointment, Context, Identifier, Patient
+from hub.people import usable
 from hub.records import Record, Text
-from plugins.visits.charts import save_patient, usable
+from plugins.visits.charts import save_patient
 
 
 class Moved(Record):

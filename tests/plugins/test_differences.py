@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from hub import Coverage, CoverageCheck, Patient, Person
+from hub.people import normal_name
 from hub.records import Difference, OtherCoverage, PayersChart
-from plugins.eligibility.differences import differences, normal_name
+from plugins.eligibility.differences import differences
 from plugins.eligibility.outcome import decide, notes
 
 JANE = {"family": "Doe", "given": "Jane", "birth_date": date(1980, 2, 29), "sex": "F"}

@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from hub.errors import HubError, MessageUnusable
+from hub.formats.dotted import DottedFields
 from hub.formats.hl7v2.codec import Hl7Format
-from hub.mapping.rules import Notes, RuleError, parse_rule
+from hub.mapping.rules import Notes, RuleError, Table, parse_rule
 from hub.message import Message
 from tests.hub.mapping.bench import HEADER, MESSAGE, TABLES, catalogue, context, value
 
@@ -115,6 +116,24 @@ def test_a_code_for_the_worklist_is_left_empty_and_told() -> None:
     assert len(notes.found) == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("A MALE of 40", "male"),
+        ("a   male", "male"),
+        ("amale", None),
+        ("F", "female"),
+        ("a male or F", "female"),
+        ("femalef", None),
+        ("", None),
+    ],
+)
+def test_words_of_a_table_are_looked_for_whole_and_in_their_order(text: str, found: str | None) -> None:
+    tables = {"found": Table("found", {"f": "female", "a  male": "male"})}
+    rule, _ = parse_rule("words[*] | words found", "sex", {}, tables)
+    assert rule.value(DottedFields({"words": ["none", text]}), context(), Notes()) == found
+
+
 def test_blanks_around_a_code_do_not_hide_it() -> None:
     assert (
         value("PID-8 | table sexes", f"{HEADER}\rPID|1|||||| F ") is None or value("PID-8 | table sexes", MESSAGE) == "female"
@@ -137,6 +156,9 @@ WRONG = {
     "no table": ("PID-8 | table sxes", "there is no table 'sxes'"),
     "a table without a name": ("PID-8 | table", "`table` takes the name"),
     "a table with another word": ("PID-8 | table sexes unknown=drop", "unknown=reject, unknown=keep or unknown=worklist"),
+    "words without a table": ("PID-8 | words", "`words` takes the name"),
+    "words of no table": ("PID-8 | words sxes", "there is no table 'sxes'"),
+    "words and more": ("PID-8 | words sexes sexes", "`words` takes the name"),
     "a default without anything": ("PID-8 | default", "`default` takes"),
     "a default of two": ("PID-8 | default PID-1 PID-2", "put a |"),
     "a join of two": ("PID-8 | join ' ' ' '", "`join` takes one text"),

@@ -1,10 +1,13 @@
-"""Documents of patients: what is new, what replaces or adds to what, and what was cancelled.  Nothing is ever deleted."""
+"""Documents the EHR sends, with their patients: what is new, what replaces or adds to what, and what was cancelled.
+
+Nothing is ever deleted.
+"""
 
 from __future__ import annotations
 
 from hub import Context, MessageUnusable, RecordKey
+from hub.people import usable
 from hub.records import Document
-from plugins.visits.charts import save_patient, usable
 
 _SAID = {
     "new": "New document",
@@ -22,14 +25,14 @@ async def save_document(update: Document, context: Context) -> Document:
     Bytes that a message brought are handed to the store, which keeps them once.
     """
     if not update.id:
-        raise MessageUnusable("the document has no id (TXA-12, OBR-3)", code="VIS-007")
+        raise MessageUnusable("the document has no id (TXA-12, OBR-3)", code="DOC-020")
     known = await context.get(Document, update.id)
     said = update.model_fields_set - {"patient", "patient_id", "replaced_by", "addenda"}
     document = (known or Document(id=update.id)).model_copy(update={name: getattr(update, name) for name in said})
     if update.patient_id:
         document = document.model_copy(update={"patient_id": update.patient_id})
     if update.patient is not None and usable(update.patient.identifiers):
-        chart = await save_patient(update.patient.model_copy(update={"provisional": True}), context)
+        chart = await context.save(update.patient.model_copy(update={"provisional": True}))
         document = document.model_copy(update={"patient_id": chart.id})
     if document.content is not None:
         kept = await context.keep(document.content)
@@ -55,4 +58,5 @@ async def _act_on_parent(update: Document, parent: str, context: Context) -> Non
 
 
 def document_keys(document: Document) -> list[RecordKey]:
-    return [RecordKey("patient", document.patient_id)] if document.patient_id else []
+    keys = {"patient": document.patient_id, "filing": document.filing, "appointment": document.appointment}
+    return [RecordKey(name, value) for name, value in keys.items() if value]
