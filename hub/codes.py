@@ -37,6 +37,10 @@ CODES: dict[str, tuple[str, str]] = {
         "An alert cannot be told.",
         "It stands in `hub status` and on the worklist; check `alerts` in the clinic file and whether the server answers.",
     ),
+    "ALR-011": (
+        "Much of what comes to a connection is turned away.",
+        "The text says why. After a partner changed its key its events look like forgeries: compare the keys. If it is somebody else, nothing gets in.",
+    ),
     "BUG-001": (
         "A plugin or the hub itself failed in a way nobody had thought of.",
         "Run the command again with CLINIC_HUB_TRACEBACK=1 and report it. A message that caused it is in quarantine and can be replayed once it is mended.",

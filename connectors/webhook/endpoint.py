@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 MOST_UNREAD = 128 * 1024 * 1024
 """Bytes of all requests of a connection that are being read or brought to the store; more are answered 503."""
+MOST_UNPROVED = 1024 * 1024
+"""Bytes of a body whose content proves who sends: reading JSON keeps everything else waiting."""
 IN_TIME = 0.8
 """Part of the partner's deadline after which it is answered, whatever there is to say."""
 RETRY_AFTER = 5
@@ -88,6 +90,14 @@ class Endpoint:
         """A path may go on behind that of the connection: a token stands there."""
         place = self.config.verify.signature
         return place is not None and place.segment is not None
+
+    @property
+    def _longest(self) -> int:
+        """Bytes of a body: what has to be read to find out who sends is read of strangers too."""
+        verify = self.config.verify
+        places = [verify.signature, verify.timestamp, *verify.parts.values()]
+        proves = any(place is not None and place.field is not None for place in places)
+        return min(self.config.max_body, MOST_UNPROVED) if proves else self.config.max_body
 
     async def answer(self, request: Request) -> Reply:
         """Never raises."""
@@ -186,7 +196,8 @@ class Endpoint:
     async def _body(self, request: Request, take: Callable[[int], None]) -> bytes:
         if request.method == "GET":
             return request.query.encode("latin-1")
-        if int(request.header("content-length") or 0) > self.config.max_body:
+        longest = self._longest
+        if int(request.header("content-length") or 0) > longest:
             raise Away(413, "too_long", close=True)
         body = bytearray()
         try:
@@ -194,7 +205,7 @@ class Endpoint:
                 async for part in _parts(request.receive):
                     body += part
                     take(len(part))
-                    if len(body) > self.config.max_body:
+                    if len(body) > longest:
                         raise Away(413, "too_long", close=True)
                     if self._unread > MOST_UNREAD:
                         raise Away(503, "too_much", close=True, retry_after=RETRY_AFTER)

@@ -90,13 +90,14 @@ class WebhookConfig(SourceConfig):
     """What could not be kept in time is answered 503 with Retry-After; or not at all, for partners that send again only when a
     connection fails."""
     max_body: Size = Field(default=32 * 1024 * 1024, ge=1024)
-    """Longest body; a longer one is answered 413 and not read."""
+    """Longest body; a longer one is answered 413 and not read. At most 1 MiB where `verify` finds its proof in the body."""
     rate: Rate | None = Field(default=None, gt=0)
     """Most deliveries of the partner in a second; more are answered as `not_kept` says. Default: as many as can be kept."""
     read_timeout: Duration = Field(default=10.0, gt=0)
     """How long a request may take to arrive: its head, and then its body."""
     max_connections: int = Field(default=500, ge=1)
-    """Connections at once; more are closed. Of several connections with the same port the greatest counts."""
+    """Partners' connections at once. One more takes the place of the oldest that asks nothing; when all ask something, it is
+    closed. Of several listeners on a port the greatest counts."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> WebhookConfig:

@@ -7,6 +7,7 @@ flutters around a limit.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ SLOWLY = 15.0
 """Seconds between counts of what is in quarantine, when nothing new has come there."""
 QUICK, SPARING = 0.5, 20.0
 """When counting open work took more than this (seconds), it is not done again for so many times as long."""
+AWAY = 600.0
+"""Seconds within which what was turned away is counted."""
 CERTIFICATES = 3600.0
 """Seconds between looks at certificates."""
 
@@ -63,6 +66,8 @@ class Checks:
         self._open: list[Backlog] = []
         self._count_at = 0.0
         """When open work is counted again, by the monotonic clock."""
+        self._away: dict[str, deque[tuple[float, int]]] = {}
+        """How much each connection had turned away, and when."""
         self._quarantine: dict[str, int] = {}
         self._quarantined_at = -SLOWLY
         self._quarantined_seen = -1
@@ -70,6 +75,7 @@ class Checks:
     async def find(self, settings: AlertSettings, now: float) -> list[Finding]:
         """Everything worth telling; `now` is in seconds since 1970.  What concerns the store as a whole one hub tells."""
         own = [*self._lag(settings), *self._disk(settings), *self._certificates(settings, now), *self._down(settings, now)]
+        own += self._turned_away(settings, now)
         found = [finding.on(self._hub.host) for finding in own]
         if not self._hub.leads:
             return found
@@ -126,6 +132,21 @@ class Checks:
         for target in self._hub.targets.values():
             if target.trouble is not None and not target.paused:
                 yield place_of(target.name), target.trouble.since, target.trouble.text
+
+    def _turned_away(self, settings: AlertSettings, now: float) -> Iterator[Finding]:
+        if not settings.turned_away:
+            return
+        for name, signals in self._hub.core.signals.sources.items():
+            total = sum(signals.turned_away.values())
+            seen = self._away.setdefault(name, deque([(now, 0)]))
+            seen.append((now, total))
+            while now - seen[0][0] > AWAY:
+                seen.popleft()
+            count = total - seen[0][1]
+            if count >= settings.turned_away / 2:
+                reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(signals.turned_away.items()))
+                text = f"{count} within {age_in_words(AWAY)}; since the hub started: {reasons}"
+                yield Finding("ALR-011", f"connection {name}", text, count >= settings.turned_away)
 
     async def _silence(self, settings: AlertSettings, now: float) -> AsyncIterator[Finding]:
         open_sources = [name for name in self._hub.sources if self._hub.is_open(name)]

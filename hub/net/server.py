@@ -32,7 +32,7 @@ class Limits:
     """What strangers get; may be changed while it runs."""
 
     connections: int = 1000
-    """At once; more are closed at once."""
+    """At once.  One more takes the place of the oldest that asks nothing at this moment; when all do, it is closed."""
     head: float = 10.0
     """Seconds a connection may take until a request has begun: its head is there, whole."""
     pins: Sequence[str] = ()
@@ -97,6 +97,9 @@ class _Quiet(uvicorn.Server):
 def _limited(limits: Limits) -> type[H11Protocol]:
     """The protocol of a connection, with limits uvicorn has none of."""
 
+    there: dict[Limited, None] = {}
+    """All connections, the oldest first."""
+
     class Limited(H11Protocol):
         _clock: asyncio.TimerHandle | None = None
 
@@ -104,20 +107,37 @@ def _limited(limits: Limits) -> type[H11Protocol]:
             super().connection_made(transport)
             self.app_state = {**self.app_state, "hang_up": self._hang_up}
             pinned = is_pinned(limits.pins, transport.get_extra_info("ssl_object"))
-            if not pinned or len(self.connections) > limits.connections:
+            if not pinned or not self._finds_room():
                 transport.abort()
-            else:
-                self._start_clock()
+                return
+            there[self] = None
+            self._start_clock()
+
+        def _finds_room(self) -> bool:
+            """Who only holds a connection does not keep others out."""
+            if len(there) < limits.connections:
+                return True
+            idle = next((other for other in there if not other.asks), None)
+            if idle is not None:
+                del there[idle]
+                idle.transport.abort()
+            return idle is not None
+
+        @property
+        def asks(self) -> bool:
+            """A request has begun and is not answered yet."""
+            request: Any = self.cycle  # None before the first, which uvicorn's types do not say
+            return request is not None and not request.response_complete
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            request: Any = self.cycle  # None before the first, which uvicorn's types do not say
-            if request is not None and not request.response_complete:
+            if self.asks:
                 self._stop_clock()
             else:
                 self._start_clock()
 
         def connection_lost(self, exc: Exception | None) -> None:
+            there.pop(self, None)
             self._stop_clock()
             super().connection_lost(exc)
 

@@ -97,6 +97,8 @@ class AlertSettings(_Part):
     """Messages that wait for a person; 0 switches it off."""
     down_for: Duration = Field(default=300.0, ge=0)
     """A connection, or what a step needs, cannot be reached for so long; 0s switches it off."""
+    turned_away: int = Field(default=20, ge=0)
+    """What came to a connection within ten minutes and was no message, such as forged webhooks; 0 switches it off."""
     certificate: Duration = Field(default=30 * 86400.0, ge=0)
     """A certificate of ours expires within this time; 0s switches it off."""
     disk: bool = True

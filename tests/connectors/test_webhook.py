@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from connectors.webhook import WebhookListener
+from hub.console.metrics import collect
 from hub.errors import Busy, ConnectionDown, StoreError, StoreFull
 from hub.message import Message
 from hub.testing import CANARY, ConnectorContract, FakeDeliver, FakeReceipt
@@ -372,8 +373,10 @@ async def test_a_long_body_is_not_read() -> None:
         at_most = b"x" * 4096
         assert (await post(hooks.port, at_most)).status == 200
         long = at_most + b"y"
-        found = await post(hooks.port, b"", {**signed(long), "Content-Length": str(len(long))})
-        assert found.status in (413, 400), "it says how long it is"
+        async with line(hooks.port) as partner:
+            await partner.say(request(b"", signed(long)).replace(b"Content-Length: 0", b"Content-Length: 4097"))
+            assert (await partner.answer()).status == 413, "it says how long it is"
+            assert await partner.ended()
         async with line(hooks.port) as partner:
             chunks = b"1000\r\n" + b"x" * 4096 + b"\r\n1\r\ny\r\n"
             head = request(b"", {**signed(long), "Transfer-Encoding": "chunked"}).replace(b"Content-Length: 0\r\n", b"")
@@ -472,16 +475,39 @@ async def test_what_is_no_http_ends_there(raw: bytes) -> None:
         assert (await post(hooks.port, b"{}")).status == 200
 
 
-async def test_more_connections_than_there_may_be_are_closed() -> None:
+async def test_who_only_holds_connections_keeps_nobody_out() -> None:
     async with listening(max_connections=3) as hooks, contextlib.AsyncExitStack() as stack:
-        lines = [await stack.enter_async_context(line(hooks.port)) for _ in range(3)]
+        used, idle, begun = [await stack.enter_async_context(line(hooks.port)) for _ in range(3)]
+        await used.say(request(b"{}", signed(b"{}")))
+        assert (await used.answer()).status == 200
+        await begun.say(request(b"{}", signed(b"{}"))[:-1])
+        assert (await post(hooks.port, b"{}")).status == 200
+        assert await used.ended(), "the oldest that asked nothing"
+        await begun.say(b"}")
+        assert (await begun.answer()).status == 200, "what was under way went on"
+        await idle.say(request(b"{}", signed(b"{}")))
+        assert (await idle.answer()).status == 200
+
+
+async def test_more_connections_than_there_may_be_are_closed_while_all_ask() -> None:
+    deliver = Slow()
+    async with listening(deliver, max_connections=2) as hooks, contextlib.AsyncExitStack() as stack:
+        lines = [await stack.enter_async_context(line(hooks.port)) for _ in range(2)]
         for partner in lines:
             await partner.say(request(b"{}", signed(b"{}")))
-            assert (await partner.answer()).status == 200
+        await asyncio.sleep(0.1)
         one_more = await stack.enter_async_context(line(hooks.port))
         assert await one_more.ended()
-        await lines[0].say(request(b"{}", signed(b"{}")))
-        assert (await lines[0].answer()).status == 200, "those that were there go on"
+        deliver.goes_on.set()
+        assert [(await partner.answer()).status for partner in lines] == [200, 200]
+
+
+async def test_a_body_that_has_to_prove_itself_may_not_be_long() -> None:
+    verify = {"how": "token", "secrets": ["st4te"], "signature": {"field": "clientState"}}
+    async with listening(verify=verify) as hooks, line(hooks.port) as partner:
+        assert (await post(hooks.port, b'{"clientState": "st4te"}', {})).status == 200
+        await partner.say(request(b"", {}).replace(b"Content-Length: 0", b"Content-Length: 1100000"))
+        assert (await partner.answer()).status == 413
 
 
 # Ports, paths and TLS.
@@ -631,3 +657,42 @@ async def test_in_a_hub_events_go_to_flows_and_are_recognised_when_they_come_aga
     assert len(others) == 3
     assert (signals.received, signals.duplicates, signals.turned_away) == (5, 1, {"wrong_signature": 1})
     assert "fax.sent" in str(trace), "a timeline is found by the partner's id"
+
+
+async def test_a_key_is_changed_without_losing_an_event_and_without_a_break_for_others(tmp_path: Path) -> None:
+    """The steps of docs/how-to/webhooks.md; the other connection of the port keeps its links."""
+    port = free_port()
+    verify = "{how: unsigned, reason: a test of ports}"
+    other = f"  other: {{kind: webhook_listener, port: '{port}', path: /other, verify: {verify}}}\n"
+    secrets = ["{$file: old}", "{$file: new}, {$file: old}", "{$file: new}"]
+    (tmp_path / "old").write_text("old-key")
+    (tmp_path / "new").write_text("new-key")
+
+    def clinic(secrets: str) -> Path:
+        verify = f"{{how: basic, user: hub, secrets: [{secrets}]}}"
+        one = f"  one: {{kind: webhook_listener, port: '{port}', path: /one, verify: {verify}}}\n"
+        return clinic_folder(tmp_path, f"connections:\n{one}{other}")
+
+    statuses = []
+    async with running_hub(clinic(secrets[0])) as hub, line(port) as kept:
+        for number, named in enumerate(secrets):
+            if number:
+                clinic(named)
+                await ask(hub, "reload")
+            await kept.say(request(b"{}", {}, target="/other"))
+            assert (await kept.answer()).status == 200
+            statuses.append(
+                [(await post(port, b"{}", basic("hub", key), target="/one")).status for key in ("old-key", "new-key")]
+            )
+    assert statuses == [[200, 401], [200, 200], [401, 200]]
+
+
+async def test_what_was_turned_away_is_in_the_metrics(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("pass")
+    (tmp_path / "out").mkdir()
+    async with running_hub(clinic_folder(tmp_path, CLINIC)) as hub:
+        for key in ("guess", "pass", "guess"):
+            await post(port_of(hub, "hooks"), b"{}", basic("hub", key))
+        [found] = [family for family in await collect(hub) if family.name == "clinic_hub_turned_away_requests"]
+    [sample] = found.samples
+    assert (sample.labels, sample.value) == ({"connection": "hooks", "reason": "wrong_signature"}, 2)

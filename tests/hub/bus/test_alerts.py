@@ -97,6 +97,26 @@ async def test_a_healthy_hub_has_none(world: World, tmp_path: Path) -> None:
         assert (await ask(hub, "status"))["alerts"] == []
 
 
+async def test_much_that_is_turned_away(world: World, tmp_path: Path) -> None:
+    """A partner's new key, or somebody who tries."""
+    async with watched(clinic_folder(tmp_path, FLOW + BY_HAND)) as (hub, clock):
+        away = hub.core.signals.source("inbox").turned_away
+        assert await look(hub) == []
+        away["wrong_signature"] = 19
+        clock.after(minutes=1)
+        assert await look(hub) == []
+        away["stale"] = 1
+        assert await look(hub) == [("ALR-011", "connection inbox")]
+        [alert] = hub.alerts.raised.values()
+        assert alert.text == "20 within 10 min; since the hub started: stale 1, wrong_signature 19"
+        clock.after(minutes=9)
+        assert await look(hub) != []
+        clock.after(minutes=2)
+        assert await cleared(hub, clock) == []
+        away["stale"] = 15
+        assert await look(hub) == [], "so few do not raise it again"
+
+
 async def test_a_partner_that_is_down_for_long(world: World, tmp_path: Path) -> None:
     away = True
 

@@ -146,6 +146,14 @@ def test_a_literal_secret_is_refused_and_never_shown(tmp_path: Path, auth: str) 
     assert CANARY not in everything_shown(examined)
 
 
+def test_a_literal_secret_in_a_list_is_refused_and_never_shown(tmp_path: Path) -> None:
+    verify = f"verify: {{how: token, signature: {{header: X}}, secrets: [{{$env: CLINIC_TEST_KEY}}, {CANARY}]}}"
+    with environment(CLINIC_TEST_KEY="good"):
+        examined = look(tmp_path, one(f"kind: webhook_listener, port: '0', path: /x, {verify}"))
+    assert only(examined).code == "CFG-051"
+    assert CANARY not in everything_shown(examined)
+
+
 URL = "url: http://127.0.0.1:1/"
 
 
