@@ -194,6 +194,10 @@ CODES: dict[str, tuple[str, str]] = {
     "DOC-024": ("The bytes of a document are not kept.", "Ask its sender for it again, or file it by hand."),
     "DOC-025": ("A message to be filed has no place for the document.", "Let the mapping put `content` into OBX-5.5."),
     "DOC-026": ("filing_failed was given something that is no failure.", "Use it in a flow `from: {failed: FLOW}`."),
+    "DOC-027": (
+        "file_document was given something that is no document with a patient.",
+        "Put it behind `save_signature`; documents from outside go through receive_document and match_document.",
+    ),
     "ELG-001": ("plan_checks was given something that is no appointment.", "Put it behind `save: appointment`."),
     "ELG-002": ("check_failed was given something that is no failure.", "Use it in a flow `from: {failed: FLOW}`."),
     "ELG-003": ("day_sheet has no day to write about.", 'Use it in a flow by the clock: `from: {every: day, at: "06:00"}`.'),

@@ -11,12 +11,12 @@ from plugins.documents.receiving import ReceiveDocument
 from plugins.documents.records import CoverSheet, DocumentKind, Filing, FilingOrder, SeenDocument
 from plugins.documents.saving import document_keys, save_document
 from plugins.documents.settling import JOB
-from plugins.documents.steps import MatchDocument
+from plugins.documents.steps import FileDocument, MatchDocument
 
 
 @hookimpl
 def register_steps() -> list[type[AnyStep]]:
-    return [ReceiveDocument, MatchDocument, EmbedDocument, DocumentFiled, FilingFailed]
+    return [ReceiveDocument, MatchDocument, FileDocument, EmbedDocument, DocumentFiled, FilingFailed]
 
 
 @hookimpl

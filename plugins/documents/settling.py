@@ -57,7 +57,8 @@ async def belongs(
     for identifier in usable(chart.identifiers):
         context.key("patient", identifier.value)
     await close_items(document, filing, f"matched by {by}" if by else "matched", context)
-    context.note("document", "Its patient is known" + (", a person said so" if by else " by what it says"), plain=True)
+    how = "a person said so" if by else "we asked for it" if document.source == "signing" else "it says so"
+    context.note("document", f"Its patient is known: {how}", plain=True)
     return document
 
 

@@ -1,4 +1,5 @@
-"""The step `match_document`: whose a document is and of which kind, by what was seen of it."""
+"""The steps `match_document` (whose a document is and of which kind, by what was seen of it) and `file_document` (of one whose
+patient is known already)."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from hub import Context, Message, MessageUnusable, Step, StepConfig, StepResult
+from hub.people import current_chart
 from hub.records import Document
 from hub.step import Misreference, References
 from hub.units import Duration
@@ -15,7 +17,7 @@ from plugins.documents.clues import Labels, Reader
 from plugins.documents.covers import clues_of
 from plugins.documents.matching import find_chart
 from plugins.documents.records import Clue, CoverSheet, DocumentKind, Filing, SeenDocument
-from plugins.documents.settling import settle
+from plugins.documents.settling import belongs, settle
 
 
 class MatchDocumentConfig(StepConfig):
@@ -72,6 +74,33 @@ class MatchDocument(Step[MatchDocumentConfig]):
         found = await context.map(self.config.kinds, message.derive(seen, format="seen_document"))
         record = found[0].record if found else None
         return record if isinstance(record, DocumentKind) else None
+
+
+class FileDocumentConfig(StepConfig):
+    """Settings of `file_document`."""
+
+    file_after: Duration = Field(default=0.0, ge=0)
+    """How long until it goes to its chart; until then `hub documents undo` takes it back."""
+
+
+class FileDocument(Step[FileDocumentConfig]):
+    """Has a document filed whose patient the hub knows, because it asked for the document: a signed consent."""
+
+    kind = "file_document"
+    main = "file_after"
+
+    async def run(self, message: Message, context: Context) -> StepResult:
+        document = message.record
+        chart = await current_chart(document.patient_id, context) if isinstance(document, Document) else None
+        if not isinstance(document, Document) or chart is None or document.kept is None:
+            raise MessageUnusable(
+                f"file_document works on a document whose patient is known, but this is {message.format}", code="DOC-027"
+            )
+        filing = await context.get(Filing, document.id) or Filing(id=document.id)
+        filing = filing.model_copy(update={"file_after": self.config.file_after})
+        if document.filing in ("filed", "rejected") or filing.out:
+            return message
+        return message.derive(await belongs(document, filing, chart, document.appointment or "", context), format="document")
 
 
 def _lines(seen: SeenDocument) -> list[str]:
