@@ -52,7 +52,7 @@ class FolderConfig(SourceConfig, DestinationConfig):
     pattern: str = "*"
     """Which files of the folder to take, by their names: *.hl7"""
     format: str = "hl7v2"
-    """What the files hold: hl7v2, x12 or bytes."""
+    """What the files hold: hl7v2, x12, document (PDF, TIFF and pictures) or bytes."""
     every: Duration = Field(default=5.0, gt=0)
     """How often to look."""
     stable_for: Duration = Field(default=2.0, ge=0)
@@ -91,8 +91,7 @@ class Folder(Poller[FolderConfig], Destination[FolderConfig]):
         folder = self._folder()
         with _only_one(folder / CLAIMED) as ours:
             for claimed in await asyncio.to_thread(self._claim_all) if ours else ():
-                body = await asyncio.to_thread(claimed.read_bytes)
-                await deliver(self._messages(claimed.name, body))
+                await deliver(await asyncio.to_thread(self._messages, claimed))
                 await asyncio.to_thread(self._finish, claimed)
 
     def _folder(self) -> Path:
@@ -154,9 +153,10 @@ class Folder(Poller[FolderConfig], Destination[FolderConfig]):
         self._sizes.pop(entry.name, None)
         return target
 
-    def _messages(self, name: str, body: bytes) -> list[Message]:
+    def _messages(self, claimed: Path) -> list[Message]:
+        body = claimed.read_bytes()
         checksum = hashlib.sha256(body).hexdigest()
-        name = os.fsencode(name).decode("utf-8", "backslashreplace")
+        name = os.fsencode(claimed.name).decode("utf-8", "backslashreplace")
         parts = [part.body for part in split(body)[0]] if self.config.format == "hl7v2" else []
         return [
             Message(part, self.config.format, headers={"file": name}, duplicate_key=f"{name}|{checksum}|{index}")

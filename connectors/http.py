@@ -71,7 +71,8 @@ class Http(Destination[HttpConfig]):
         headers = {"Content-Type": self.config.content_type, "Idempotency-Key": message.id, **self.config.headers}
         began = time.monotonic()
         try:
-            response = await self._client.request(self.config.method, self.config.url, content=message.body, headers=headers)
+            body = await message.read()
+            response = await self._client.request(self.config.method, self.config.url, content=body, headers=headers)
         except ConnectionDown as error:
             if error.unanswered:
                 error.retry_after = max(0.0, began + self.config.resend_after - time.monotonic()) or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 import time
@@ -85,6 +86,18 @@ class Message:
     def size(self) -> int:
         """Bytes of the body; one that the store has already is not read for it."""
         return self.payload.size if isinstance(self.payload, Stored) else len(self.body)
+
+    @property
+    def large(self) -> bool:
+        """True when to read or to look through the body takes longer than others should wait for it."""
+        payload = self.payload
+        if isinstance(payload, bytes):
+            return len(payload) > LARGE_BODY
+        return not isinstance(payload, Stored) or payload.size > LARGE_BODY if callable(payload) else False
+
+    async def read(self) -> bytes:
+        """The body; a large one is read beside the event loop."""
+        return await asyncio.to_thread(self.payload) if callable(self.payload) else self.body
 
     @property
     def record(self) -> BaseModel | None:

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -39,3 +41,24 @@ def test_a_small_night_of_checks_ends_with_every_visit_in_its_outcome_and_nobody
     assert night["ratio"] > 0
     assert (night["without_an_outcome"], night["with_another_outcome"], night["asked_again_without_need"]) == (0, 0, 0)
     assert night["questions"] == 60 + 3 + 1, "three answered AAA 42, and one silence, were asked again"
+
+
+def test_large_documents_take_little_memory_and_the_event_loop_goes_on() -> None:
+    """The best of three tries: what else the machine does delays the loop now and then, what is wrong does so every time."""
+    best: dict[str, float] = {}
+    for _ in range(3):
+        for line in run("benchmarks/documents.py", "--json", "--count", "3", "--mebibytes", "24"):
+            assert line["times_their_size"] < 3
+            best[line["what"]] = min(line["event_loop_ms"], best.get(line["what"], 1e9))
+        if max(best.values()) < 100:
+            break
+    assert len(best) == 2
+    assert max(best.values()) < 100, "milliseconds it stands still"
+
+
+@pytest.mark.long
+def test_ten_documents_of_64_mib_at_once() -> None:
+    for line in run("benchmarks/documents.py", "--json"):
+        assert (line["documents"], line["mebibytes_each"]) == (10, 64)
+        assert line["times_their_size"] < 3
+        assert line["event_loop_ms"] < 100

@@ -252,7 +252,7 @@ class Sftp(Poller[SftpConfig], Destination[SftpConfig]):
 
     async def send(self, message: Message) -> Message | None:
         name = file_name(self.config.name, message).encode()
-        body = await asyncio.to_thread(lambda: message.body)
+        body = await message.read()
         await self._work(lambda session: self._write(session, name, body))
         return None
 

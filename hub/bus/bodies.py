@@ -41,7 +41,7 @@ class Bodies:
     async def row(self, message: Message, *, connection: str, direction: str, at: int, control_id: str = "") -> NewMessage:
         """The row of a message, its body sealed; a body over 256 KB is written to its file and synced first."""
         headers = json.dumps(dict(message.headers), ensure_ascii=False).encode() if message.headers else b""
-        body = message.payload if isinstance(message.payload, Stored) else message.body
+        body = message.payload if isinstance(message.payload, Stored) else await message.read()
         if isinstance(body, Stored) or len(body) > LARGE_BODY:
             kept = await self.in_file(body)
             file, size, digest = kept.name, kept.size, bytes.fromhex(kept.name)

@@ -48,7 +48,8 @@ class BodyFiles:
             if not self._is_there(name):
                 path.parent.mkdir(exist_ok=True)
                 with draft.open("wb") as handle:
-                    handle.write(self._seal.seal(body, f"file|{name}"))
+                    for piece in self._seal.seal_in_pieces(body, f"file|{name}"):
+                        handle.write(piece)
                     handle.flush()
                     reached("body_written")
                     _sync(handle.fileno())
@@ -84,7 +85,8 @@ class BodyFiles:
     def read(self, name: str) -> bytes:
         """The body; raises NotFound, or SealBroken when the file was changed."""
         try:
-            return self._seal.open(self.path(name).read_bytes(), f"file|{name}")
+            with self.path(name).open("rb") as file:
+                return self._seal.open_file(file, f"file|{name}")
         except FileNotFoundError:
             raise _gone(name) from None
 

@@ -33,8 +33,8 @@ class StoredContents:
 
     async def keep(self, content: bytes | Message) -> Content:
         payload = content.payload if isinstance(content, Message) else content
-        if isinstance(content, Message) and not isinstance(payload, bytes | Stored):
-            payload = await asyncio.to_thread(lambda: content.body)
+        if isinstance(content, Message) and not isinstance(payload, Stored):
+            payload = await content.read()
         assert isinstance(payload, bytes | Stored)  # noqa: S101 - whatever else there is has been read
         kept = await self._bodies.in_file(payload)
         return Content(name=kept.name, size=kept.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -176,7 +177,10 @@ class RunContext:
             raise MessageUnusable(f"there is no mapping {mapping!r}", code="MAP-006")
         transforms = TransformContext(self.zone, self.authority, message.headers)
         try:
-            result = run_mapping(found, message, transforms)
+            if message.large:
+                result = await asyncio.to_thread(run_mapping, found, message, transforms)
+            else:
+                result = run_mapping(found, message, transforms)
         except MessageUnusable as error:
             if found.source_format is None or message.format != found.source:
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
@@ -21,6 +22,12 @@ class Filing:
     def __init__(self, catalogue: Catalogue, seal: Seal) -> None:
         self._formats = catalogue.formats
         self._seal = seal
+
+    async def keys_of(self, message: Message) -> Keys:
+        """What a message is filed under by its own headers; a large body is looked through beside the event loop."""
+        if message.large and message.format in self._formats:
+            return await asyncio.to_thread(self.keys, message, message.headers)
+        return self.keys(message, message.headers)
 
     def keys(self, message: Message, headers: Mapping[str, str]) -> Keys:
         """Never fails: a codec that does is a codec that found nothing."""

@@ -180,7 +180,7 @@ class FlowTarget(Target):
     async def _outgoing(
         self, item: Item, sent: Outgoing, keys: list[tuple[str, str]], at: int, context: RunContext
     ) -> NewMessage:
-        own = self._core.filing.keys(sent.message, sent.message.headers)
+        own = await self._core.filing.keys_of(sent.message)
         row = await self._core.bodies.row(
             sent.message, connection=sent.destination, direction="out", at=at, control_id=own.control_id
         )

@@ -13,7 +13,7 @@ from hub.bus.failpoints import reached
 from hub.bus.sequence import Sequences
 from hub.connector import SourceConfig
 from hub.format import Keys
-from hub.message import LARGE_BODY, Message
+from hub.message import Message
 from hub.moments import now_micros
 from hub.settings.model import ConnectionSettings
 from hub.store.rows import NewMessage, NewWork, Write
@@ -92,7 +92,7 @@ class Inbound:
     async def __call__(self, messages: Sequence[Message]) -> DeliveryReceipt:
         self._core.space.check()
         began = time.monotonic()
-        size, count = sum(len(message.body) for message in messages), len(messages)
+        size, count = sum(message.size for message in messages), len(messages)
         admission = self._core.admission
         await admission.enter(size, count)
         try:
@@ -172,7 +172,7 @@ class Inbound:
         return message.named(message.type or keys.type, headers), keys
 
     async def _row(self, message: Message) -> NewMessage:
-        if len(message.body) > LARGE_BODY:
+        if message.large:
             message, keys = await asyncio.to_thread(self._identify, message)
         else:
             message, keys = self._identify(message)

@@ -197,7 +197,7 @@ class OutgoingTarget(Target):
         id = derived_id(question.id, self.connection, f"answer {item.id}", 0, item.generation)
         headers = {**question.headers, "answer_seconds": f"{took:.3f}", **answer.headers}
         kept = replace(answer, headers=headers, id=id, parent=question.id, generation=item.generation)
-        keys = self._filing.keys(kept, kept.headers)
+        keys = await self._filing.keys_of(kept)
         row = await self._bodies.row(kept, connection=self.connection, direction="in", at=at, control_id=keys.control_id)
         row.type = row.type or keys.type
         inherited = [(k.kind, k.value) for k in await self.reader.keys_of([item.seq]) if k.kind != "control"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator
 from email.utils import parsedate_to_datetime
 
 import httpx2 as httpx
@@ -26,6 +26,19 @@ NOT_DONE = (501, 503)
 """Errors of a server after which nothing was done (RFC 9110, section 15.6); after others it may have been."""
 Content = bytes | AsyncIterable[bytes]
 """A body: whole, or in pieces, which can be gone through several times."""
+_AT_ONCE = 256 * 1024
+"""Bytes of a body that are given to the connection in one go: others have their turn in between."""
+
+
+class _Pieces(AsyncIterable[bytes]):
+    """A large body, cut."""
+
+    def __init__(self, whole: bytes) -> None:
+        self._whole = whole
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._whole), _AT_ONCE):
+            yield self._whole[start : start + _AT_ONCE]
 
 
 class HttpClient:
@@ -128,6 +141,8 @@ class HttpClient:
             raise ConnectionDown(f"{self.name}: {host} gave no usable access token: {error}", code="NET-020") from None
 
     async def _once(self, method: str, url: str, content: Content | None, headers: dict[str, str]) -> httpx.Response:
+        if isinstance(content, bytes) and len(content) > _AT_ONCE:
+            headers, content = {**headers, "Content-Length": str(len(content))}, _Pieces(content)
         try:
             async with self._client.stream(method, url, content=content, headers=headers) as response:
                 return await self._read(response)

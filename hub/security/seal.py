@@ -15,15 +15,21 @@ import base64
 import binascii
 import hashlib
 import hmac
+import io
 import itertools
 import os
 import stat
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import GCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -33,6 +39,13 @@ VERSION = 1
 _KNOWN_IDS = 1024
 """Ids whose digest is remembered: what comes of a message is filed under the same ones a moment later."""
 _MARK = "clinic-hub-key-1"
+_HEAD, _TAG = 17, 16
+"""Bytes before and behind the ciphertext of a sealed value."""
+_PIECE = 1024 * 1024
+"""Bytes of a large value that are sealed or opened at a time."""
+
+
+KeyT = TypeVar("KeyT")
 
 
 class SealBroken(HubError):
@@ -85,6 +98,7 @@ class Seal:
         self._index = _derive(key, b"index")
         self._content = _derive(key, b"content")
         self._keys: dict[int, AESGCM] = {}
+        self._for_pieces: dict[int, AES] = {}
         self._day = 0
         self._current = 0
         self._macs: dict[str, tuple[hashlib._Hash, hashlib._Hash]] = {}
@@ -104,9 +118,10 @@ class Seal:
         """Takes the data keys of the store; raises SealBroken when they belong to another key."""
         for number, blob in wrapped.items():
             try:
-                self._keys[number] = AESGCM(self._wrapping.decrypt(blob[:12], blob[12:], b"data_key|%d" % number))
+                key = self._wrapping.decrypt(blob[:12], blob[12:], b"data_key|%d" % number)
             except InvalidTag:
                 raise SealBroken("the store was made with another key; put the right key file back") from None
+            self._keys[number], self._for_pieces[number] = AESGCM(key), AES(key)
         self._day = 0
 
     def missing_days(self, now: datetime) -> list[int]:
@@ -133,7 +148,20 @@ class Seal:
         number = self._today()
         nonce = self._next_nonce()
         sealed = self._keys[number].encrypt(nonce, plain, place.encode())
-        return b"%c%b%b%b" % (VERSION, number.to_bytes(4, "big"), nonce, sealed)
+        return _head(number, nonce) + sealed
+
+    def seal_in_pieces(self, plain: bytes, place: str) -> Iterator[bytes]:
+        """What `seal` gives, for values too large to have them twice in memory."""
+        number = self._today()
+        nonce = self._next_nonce()
+        work = Cipher(self._for_pieces[number], GCM(nonce)).encryptor()
+        work.authenticate_additional_data(place.encode())
+        yield _head(number, nonce)
+        whole = memoryview(plain)
+        for start in range(0, len(plain), _PIECE):
+            yield work.update(whole[start : start + _PIECE])
+        yield work.finalize()
+        yield work.tag
 
     def _next_nonce(self) -> bytes:
         """Never the same twice: 64 bits at random for each start of a hub, then a counter (NIST SP 800-38D, 8.2.1)."""
@@ -145,15 +173,37 @@ class Seal:
 
     def open(self, sealed: bytes, place: str) -> bytes:
         """Raises SealBroken."""
-        if len(sealed) < 33 or sealed[0] != VERSION:
+        key = self._key_of(self._keys, sealed[:_HEAD], len(sealed), place)
+        try:
+            return key.decrypt(sealed[5:_HEAD], sealed[_HEAD:], place.encode())
+        except InvalidTag:
+            raise _changed(place) from None
+
+    def open_file(self, file: BinaryIO, place: str) -> bytes:
+        """What `open` gives for the content of a file, which is in memory once; raises SealBroken."""
+        size, head = os.fstat(file.fileno()).st_size, file.read(_HEAD)
+        key = self._key_of(self._for_pieces, head, size, place)
+        work = Cipher(key, GCM(head[5:])).decryptor()
+        work.authenticate_additional_data(place.encode())
+        plain, left = io.BytesIO(), size - _HEAD - _TAG
+        while left:
+            piece = file.read(min(left, _PIECE))
+            left -= len(piece) or left  # a file that ends early does not verify
+            plain.write(work.update(piece))
+        try:
+            work.finalize_with_tag(file.read(_TAG).ljust(_TAG))
+        except InvalidTag:
+            raise _changed(place) from None
+        return plain.getvalue()
+
+    @staticmethod
+    def _key_of(keys: dict[int, KeyT], head: bytes, size: int, place: str) -> KeyT:
+        if size < _HEAD + _TAG or len(head) < _HEAD or head[0] != VERSION:
             raise SealBroken(f"the value at {place.split('|', maxsplit=1)[0]} is not sealed as this hub does it")
-        key = self._keys.get(int.from_bytes(sealed[1:5], "big"))
+        key = keys.get(int.from_bytes(head[1:5], "big"))
         if key is None:
             raise SealBroken(f"the data key for a value at {place.split('|', maxsplit=1)[0]} is gone")
-        try:
-            return key.decrypt(sealed[5:17], sealed[17:], place.encode())
-        except InvalidTag:
-            raise SealBroken(f"a value at {place.split('|', maxsplit=1)[0]} was changed or moved") from None
+        return key
 
     # Ids.
 
@@ -169,6 +219,14 @@ class Seal:
     def digest(self, content: bytes) -> bytes:
         """A keyed digest of a body: equal for equal bodies, telling nothing about them."""
         return hashlib.blake2b(content, key=self._content, digest_size=16).digest()
+
+
+def _head(number: int, nonce: bytes) -> bytes:
+    return b"%c%b%b" % (VERSION, number.to_bytes(4, "big"), nonce)
+
+
+def _changed(place: str) -> SealBroken:
+    return SealBroken(f"a value at {place.split('|', maxsplit=1)[0]} was changed or moved")
 
 
 def _begin_hmac(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from hub.errors import ConfigError
+from hub.security import seal as seals
 from hub.security.seal import VERSION, Seal, SealBroken, new_key, read_key, write_key
 
 KEY = bytes(range(32))
@@ -92,6 +93,34 @@ def test_the_same_value_looks_different_each_time() -> None:
 def test_no_nonce_is_used_twice() -> None:
     seal = sealer()
     assert len({seal.seal(b"", "p")[5:17] for _ in range(50_000)}) == 50_000
+
+
+# Large values, a piece at a time.
+
+
+@pytest.mark.parametrize("size", [0, 1, 2 * seals._PIECE, 2 * seals._PIECE + 1])
+def test_what_is_sealed_in_pieces_is_what_is_sealed_at_once(tmp_path: Path, size: int) -> None:
+    seal, plain = sealer(), os.urandom(size)
+    in_pieces = b"".join(seal.seal_in_pieces(plain, "file|1"))
+    assert seal.open(in_pieces, "file|1") == plain
+    for sealed in (in_pieces, seal.seal(plain, "file|1")):
+        (tmp_path / "file").write_bytes(sealed)
+        with (tmp_path / "file").open("rb") as file:
+            assert seal.open_file(file, "file|1") == plain
+
+
+@pytest.mark.parametrize("change", ["head", "day", "middle", "tag", "cut", "short", "longer", "place"])
+def test_a_file_that_was_changed_or_moved_does_not_open(tmp_path: Path, change: str) -> None:
+    seal = sealer()
+    sealed = bytearray(seal.seal(os.urandom(3 * seals._PIECE), "file|1"))
+    at = {"head": 0, "day": 3, "middle": len(sealed) // 2, "tag": len(sealed) - 1}.get(change)
+    if at is not None:
+        sealed[at] ^= 1
+    if change in ("cut", "short"):
+        del sealed[-1 if change == "cut" else 20 :]
+    (tmp_path / "file").write_bytes(sealed + b"x" * (change == "longer"))
+    with (tmp_path / "file").open("rb") as file, pytest.raises(SealBroken):
+        seal.open_file(file, "file|2" if change == "place" else "file|1")
 
 
 # Data keys.
