@@ -211,6 +211,25 @@ CODES: dict[str, tuple[str, str]] = {
         "A link stands where the hub keeps files of its own.",
         "Whoever may write into the folder could lead the hub elsewhere with it. Remove the link; a folder is made as needed.",
     ),
+    "FAX-001": (
+        "A message cannot go to a fax line, or its carrier cannot do what is asked.",
+        "Put `fax_order` or `fax_event` before `ask: LINE`; what a carrier can do is in its profile: send, look, find, fetch, inbox.",
+    ),
+    "FAX-002": ("A fax number cannot be used.", "Write it with its country, as +13125550100."),
+    "FAX-003": (
+        "The carrier has no document of a fax that came in.",
+        "Look at the fax with the carrier; it may have been deleted there, or still be on its way.",
+    ),
+    "FAX-004": (
+        "A step of faxes was given something else.",
+        "send_fax goes behind what brings a document, fax_order into a flow `from: {due: fax}`, save_fax behind `ask: LINE`, "
+        "fax_failed into a flow `from: {failed: FLOW}`, fax_event into the flow of the webhooks.",
+    ),
+    "FAX-005": ("A document cannot be faxed.", "The text says why: encrypted, damaged, too large. Have it made anew."),
+    "FAX-006": (
+        "The carrier reports about a fax that is not known here.",
+        "Another system may use the same account; nothing is lost. Otherwise look at the fax with the carrier.",
+    ),
     "FLW-001": ("`save` was given something that is not the record it saves.", "Put a `map` before it that makes this record."),
     "HL7-100": (
         "This is no HL7 v2 message: it does not begin with MSH.",

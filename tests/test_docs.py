@@ -56,21 +56,20 @@ def test_clinic_files_in_documents_are_right(file: Path, tmp_path: Path) -> None
         assert [f"{p.place}: {p.text}" for p in examined.errors] == []
 
 
-def _prepared(script: str, port: int) -> str:
-    """The script for a folder of its own: `make` is only asked whether it knows the target, the port is a free one, and
-    where a reader waits a while for the hub to start, it is asked for its `ready`; other waits are longer, for a busy machine.
+def _prepared(script: str, port: int, second: int) -> str:
+    """The script for a folder of its own: `make` is only asked whether it knows the target, the ports are free ones, and
+    where a reader waits a while for the hub, it is asked for its `ready`.
     """
-    lines, starting = [], False
+    lines = []
     for line in script.splitlines():
         if line.startswith("make "):
             line = f"make -n -C {ROOT} {line.removeprefix('make ')} > /dev/null"
         if line.startswith("hub run ") and line.endswith(" &") and ">" not in line:
-            line, starting = f"{line.removesuffix('&')} 2> >(tee started.log >&2) &", True
+            line = f"{line.removesuffix('&')} 2> >(tee started.log >&2) &"
         if line.startswith("sleep "):
-            seconds = float(line.removeprefix("sleep ")) * PATIENCE
-            ready = f"for _ in $(seq {round(seconds * 20)}); do grep -qs ^ready started.log && break; sleep 0.05; done"
-            line, starting = ready if starting else f"sleep {seconds:g}", False
-        lines.append(line.replace("2575", str(port)))
+            tries = round(float(line.removeprefix("sleep ")) * PATIENCE * 20)
+            line = f"for _ in $(seq {tries}); do grep -qs ^ready started.log && break; sleep 0.05; done"
+        lines.append(line.replace("2575", str(port)).replace("8276", str(second)))
         if line.startswith("hub init "):
             folder = line.split()[-1]
             lines.append(f"sed -i.bak 's/2575/{port}/' {folder}/clinic.yaml && rm {folder}/clinic.yaml.bak")
@@ -80,11 +79,11 @@ def _prepared(script: str, port: int) -> str:
 @pytest.mark.parametrize("file", DOCUMENTS, ids=lambda f: f.name)
 def test_shell_blocks_run_from_top_to_bottom(file: Path, tmp_path: Path) -> None:
     """As a reader would type them, mappings and cases of the page put where it says."""
-    port = free_port()
+    port, second = free_port(), free_port()
     script = ["set -e", f'export PATH="{Path(sys.executable).parent}:$PATH"']
     for language, text in _BLOCK.findall(file.read_text(encoding="utf-8")):
         if language == "sh":
-            script.append(_prepared(text, port))
+            script.append(_prepared(text, port, second))
         elif language == "yaml" and not text.startswith("# clinic\n"):
             kind, name = text.split("\n")[0].removeprefix("# ").split()
             script.append(f"cat > clinic/{PLACES[kind].format(name)} <<'END_OF_FILE'\n{text}END_OF_FILE")

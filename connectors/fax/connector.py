@@ -1,0 +1,243 @@
+"""The connection: orders and looks go out, what came in is fetched, and the carrier's words become ours.
+
+Three formats are taken, each is asked and answered:
+
+    document   an order.  Headers: fax (our id), reference (our id of the try), to (E.164), from_name, cover -> fax_report
+    look, fax  how is it?  Headers: fax, reference, partner_id (where it is known)                          -> fax_report
+    fetch      one that came in.  Headers: partner_id                                                       -> document
+
+What may have been sent without an answer is looked for by our reference before it counts as doubtful; it is never sent twice.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from connectors.fax.settings import FaxConfig
+from hub.calls import Answer, Api, File
+from hub.connector import Deliver, Destination, Poller
+from hub.errors import ConnectionDown, DoubtfulSend, MessageRejected, MessageUnusable
+from hub.formats.document import media_type
+from hub.message import Message
+from hub.records_fax import FaxError, FaxReport
+
+log = structlog.get_logger(__name__)
+
+E164 = re.compile(r"\+[1-9]\d{6,14}")
+"""A number as the hub has it (ITU-T E.164): a plus, the country, no blanks."""
+PDF, TIFF = "application/pdf", "image/tiff"
+
+
+class FaxLine(Poller[FaxConfig], Destination[FaxConfig]):
+    """A fax line at a carrier."""
+
+    kind = "fax"
+    repeat = "ask"
+
+    def __init__(self, name: str, config: FaxConfig) -> None:
+        super().__init__(name, config)
+        self._connected: Api | None = None
+        self._brought: set[str] = set()
+        """Ids of what was delivered and is listed still, where the carrier cannot be told."""
+        self._cut: dict[str, int] = {}
+        """Lengths of documents that came without their end, by the ids of their faxes."""
+
+    @property
+    def _api(self) -> Api:
+        if self._connected is None:
+            self._connected = Api(self.name, self.config)
+        return self._connected
+
+    async def send(self, message: Message) -> Message | None:
+        match message.format:
+            case "document":
+                return _told(await self._order(message), message)
+            case "look" | "fax":
+                return _told(await self._look(message), message)
+            case "fetch":
+                return await self._fetch(message.headers.get("partner_id", ""), {})
+            case _:
+                text = f"{self.name} takes a document to send, a look or a fetch, and no {message.format}"
+                raise MessageUnusable(text, code="FAX-001")
+
+    # Sending.
+
+    async def _order(self, message: Message) -> FaxReport:
+        to, reference = message.headers.get("to", ""), message.headers.get("reference", "")
+        if not E164.fullmatch(to):
+            raise MessageUnusable("the number to fax to is not written as +13125550100 (E.164)", code="FAX-002")
+        if not reference:
+            raise MessageUnusable("the order of a fax has no reference, by which it is found again", code="FAX-001")
+        if message.generation and (known := await self._known(reference)) is not None:
+            return self._report(known, reference=reference)  # a person had it sent again: it may have been sent after all
+        answer = await self._api.order(self.config.send, await self._values_of(message, to, reference), find=self.config.find)
+        if answer is None or not answer.text("partner_id"):
+            answer = await self._known(reference)
+        if answer is None:
+            raise DoubtfulSend(f"{self.name}: the carrier took a fax and did not say under which id; it may have been sent")
+        return self._report(answer, reference=reference)
+
+    async def _values_of(self, message: Message, to: str, reference: str) -> dict[str, Any]:
+        cover = message.headers.get("cover", "")
+        document, kind = await self._as_carrier_wants(message.body)
+        if cover and "cover" not in self.config.send.blanks:
+            document = await self._with_cover(cover, document)
+        name = f"{reference}.{'tif' if kind == TIFF else 'pdf'}"
+        values = {"reference": reference, "to": to, "from_name": message.headers.get("from_name", ""), "cover": cover}
+        return self._values({**values, "document": File(document, kind, name), "file_name": name})
+
+    async def _as_carrier_wants(self, document: bytes) -> tuple[bytes, str]:
+        """The document as PDF or TIFF.  Raises MessageUnusable when it cannot be read."""
+        from hub.formats import pages
+
+        if self.config.document == "tiff":
+            return await pages.to_tiff(document), TIFF
+        return (document if media_type(document) == PDF else await pages.to_pdf(document)), PDF
+
+    async def _with_cover(self, cover: str, document: bytes) -> bytes:
+        """A page in front, where the carrier has no cover page of its own."""
+        from hub.formats import pages
+
+        if self.config.document == "tiff":
+            raise MessageUnusable(f"{self.name} sends TIFF, which a cover page cannot be put in front of", code="FAX-001")
+        return await pages.join(await pages.cover("Fax", cover.splitlines()), document)
+
+    # Looking.
+
+    async def _look(self, message: Message) -> FaxReport:
+        reference, partner_id = message.headers.get("reference", ""), message.headers.get("partner_id", "")
+        if not partner_id:
+            known = await self._known(reference)
+            return self._report(known, reference=reference) if known is not None else FaxReport(state="unknown")
+        if self.config.look is None:
+            raise MessageUnusable(f"{self.name} cannot ask how a fax is: its profile has no `look`", code="FAX-001")
+        answer = await self._api.ask(self.config.look, self._values({"reference": reference, "partner_id": partner_id}))
+        if answer is None:  # the carrier has forgotten it: what is known stays
+            return FaxReport(reference=reference, partner_id=partner_id, state="unknown", reason="unknown to the carrier")
+        return self._report(answer, reference=reference, partner_id=partner_id)
+
+    async def _known(self, reference: str) -> Answer | None:
+        """What the carrier has under our reference."""
+        if self.config.find is None:
+            return None
+        return await self._api.find(self.config.find, self._values({"reference": reference}))
+
+    def _report(self, answer: Answer, *, reference: str, partner_id: str | None = None) -> FaxReport:
+        state = self.config.states.get(answer.text("state") or "", "queued")
+        why = answer.text("error") or None
+        pages = answer.text("pages") or ""
+        return FaxReport(
+            reference=reference,
+            partner_id=partner_id or answer.text("partner_id") or None,
+            state=state,
+            error=self._error(why) if state == "failed" else None,
+            reason=why[:80] if why and state == "failed" else None,
+            pages=int(pages) if pages.isdecimal() and pages.isascii() and len(pages) < 6 else None,
+        )
+
+    def _error(self, word: str | None) -> FaxError:
+        errors = self.config.errors
+        if word is None:
+            return "other"
+        if word in errors:
+            return errors[word]
+        begins = [known for known in errors if known.endswith("*") and word.startswith(known[:-1])]
+        return errors[max(begins, key=len)] if begins else "other"
+
+    # What came in.
+
+    async def open(self, deliver: Deliver) -> None:
+        if self.config.inbox is not None:
+            await super().open(deliver)
+
+    async def poll(self, deliver: Deliver) -> None:
+        """Raises ConnectionDown when the carrier cannot be asked, or when some of what came in could not be fetched."""
+        assert self.config.inbox is not None  # noqa: S101 - polled only where there is one
+        answer = await self._api.ask(self.config.inbox, self._values({}))
+        listed = {
+            str(item["partner_id"]): item for item in (answer.items if answer is not None else ()) if "partner_id" in item
+        }
+        self._brought &= listed.keys()
+        failed = 0
+        for partner_id, item in listed.items():
+            try:
+                await self._bring(partner_id, item, deliver)
+            except (MessageRejected, MessageUnusable) as error:
+                log.warning("a fax could not be fetched", connection=self.name, code=error.code)
+                failed += 1
+        if failed:
+            raise ConnectionDown(
+                f"{self.name}: {failed} fax(es) that came in could not be fetched; look at them with the carrier"
+            )
+
+    async def _bring(self, partner_id: str, item: Mapping[str, str | bytes], deliver: Deliver) -> None:
+        if partner_id not in self._brought:
+            message = await self._fetch(partner_id, item)
+            if message is None:
+                return
+            await deliver([message])
+            self._brought.add(partner_id)
+        if self.config.taken is not None:
+            await self._api.ask(self.config.taken, self._values({"partner_id": partner_id}))
+
+    async def _fetch(self, partner_id: str, listed: Mapping[str, str | bytes]) -> Message | None:
+        """One fax with its document; None while it is not ready.  Raises MessageUnusable when the carrier knows of none,
+        MessageRejected when what it gives is no document, or not a whole one."""
+        if self.config.fetch is None or not partner_id:
+            raise MessageUnusable(f"{self.name} has no fax to fetch: no `fetch` in its profile, or no id", code="FAX-001")
+        answer = await self._api.ask(self.config.fetch, self._values({"partner_id": partner_id}))
+        if answer is None:
+            raise MessageUnusable(f"{self.name}: the carrier has no fax of this id", code="FAX-003")
+        if answer.not_yet:
+            return None
+        document = _bytes_of(answer)
+        if _is_cut(document) and self._cut.pop(partner_id, None) != len(document):
+            self._cut[partner_id] = len(document)  # the same again is what the carrier has
+            raise MessageRejected(f"{self.name}: a document came without its end; it is fetched again", answer="cut")
+        found = {name: str(value) for name, value in {**listed, **answer.found}.items() if name != "document"}
+        headers = {"partner_id": partner_id, "source": "fax", "line": self.name, "answer": "document"}
+        headers |= {name: found[name] for name in ("from", "pages", "received_at") if found.get(name)}
+        return Message(document, "document", headers=headers, duplicate_key=partner_id)
+
+    # The rest.
+
+    def _values(self, told: dict[str, Any]) -> dict[str, Any]:
+        return {**told, **{f"value.{name}": text for name, text in self.config.values.items()}}
+
+    async def check(self) -> str:
+        return await self._api.check()
+
+    async def close(self) -> None:
+        await super().close()
+        if self._connected is not None:
+            api, self._connected = self._connected, None
+            await api.close()
+
+
+def _told(report: FaxReport, message: Message) -> Message:
+    known = report.model_copy(update={"fax": message.headers.get("fax", ""), "reference": message.headers.get("reference", "")})
+    return Message(known, "fax_report", headers={"answer": report.state})
+
+
+def _bytes_of(answer: Answer) -> bytes:
+    """Raises MessageRejected when there is no document in the answer."""
+    document = answer.found.get("document")
+    if isinstance(document, str):
+        try:
+            document = base64.b64decode("".join(document.split()), validate=True)
+        except (binascii.Error, ValueError):
+            document = b""
+    if not document or media_type(document) not in (PDF, TIFF):
+        raise MessageRejected("the carrier's answer has no document in it", answer="no document", code="FAX-003")
+    return document
+
+
+def _is_cut(document: bytes) -> bool:
+    """A PDF ends with this mark; how long a TIFF is cannot be told by its end."""
+    return document.startswith(b"%PDF") and b"%%EOF" not in document[-1024:]

@@ -1,0 +1,299 @@
+"""Faxes through a hub: tried again by why they failed, none sent twice whatever is lost, and what came in goes on once."""
+
+from __future__ import annotations
+
+import base64
+import io
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from connectors.simulators.fax_carrier import Carrier
+from hub import calls
+from hub.records_fax import Fax, FaxPolicy, FaxReport, FaxTry
+from plugins.faxes.ordering import in_e164, next_page
+from plugins.faxes.progress import reported
+from tests.plugins.clinic import quick_hub
+from tests.support import ask, clinic_folder, port_of, settled, until
+
+CLINIC = """
+connections:
+  line:
+    vendor: srfax
+    kind: fax
+    url: http://127.0.0.1:@PORT@
+    secrets: {access_id: "12345", access_pwd: {$env: FAX_SECRET}}
+    values: {caller_id: "3125550199", email: fax@clinic.example}
+    timeout: 300ms
+    every: 50ms
+    retry: {first: 20ms, most: 50ms, attempts: "3"}
+  hooks:
+    kind: webhook_listener
+    port: "0"
+    path: /hooks/fax
+    verify: {how: unsigned, reason: the carrier signs nothing}
+    event: {field: SentStatus}
+    resource: {field: FaxDetailsID}
+  sink: {kind: folder, path: sink, name: "{id}.pdf"}
+flows:
+  faxes_out:
+    from: {due: fax}
+    steps: [fax_order, {ask: line}, save_fax]
+  faxes_not_out:
+    from: {failed: faxes_out}
+    steps: [fax_failed]
+  fax_looks:
+    from: {due: fax_look}
+    steps: [{ask: line}, save_fax]
+  fax_hooks:
+    from: hooks
+    steps: [fax_event, {ask: line}, save_fax, {send: sink}]
+  faxes_in:
+    from: line
+    steps: [save_fax, {send: sink}]
+"""
+FAST = {"busy": ["30ms", "30ms", "30ms"], "no_answer": ["30ms"], "partial": ["30ms"], "other": ["10s"], "look": ["60ms"] * 40}
+SLOW = {**FAST, "look": ["1h"]}
+"""The carrier is never asked by itself: only webhooks tell."""
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(calls, "LOOKS", (0.01, 0.02))
+    monkeypatch.setenv("FAX_SECRET", "srfax-password")
+
+
+def pdf(pages=1):
+    from reportlab.pdfgen.canvas import Canvas
+
+    written = io.BytesIO()
+    canvas = Canvas(written)
+    for number in range(pages):
+        canvas.drawString(72, 72, f"page {number + 1}")
+        canvas.showPage()
+    canvas.save()
+    return written.getvalue()
+
+
+@asynccontextmanager
+async def faxing(folder, *, hooks=True):
+    async with Carrier() as carrier:
+        (folder / "sink").mkdir(parents=True)
+        file = clinic_folder(folder, CLINIC.replace("@PORT@", str(carrier.port)))
+        async with quick_hub(file) as hub:
+            if hooks:
+                carrier.hooks.url = f"http://127.0.0.1:{port_of(hub, 'hooks')}/hooks/fax"
+            yield hub, carrier
+
+
+async def send(hub, to, *, pages=1, policy=FAST, **more):
+    content = base64.b64encode(pdf(pages)).decode()
+    return (await ask(hub, "faxes.send", content=content, to=to, policy=policy, **more))["fax"]
+
+
+async def shown(hub, id):
+    return await ask(hub, "faxes.show", fax=id)
+
+
+def is_in(hub, id, *states):
+    async def look():
+        return (await shown(hub, id))["state"] in states
+
+    return look
+
+
+async def to_do(hub):
+    return await ask(hub, "worklist.list")
+
+
+@pytest.mark.parametrize(
+    ("digit", "state", "tries", "error"),
+    [
+        ("0", "sent", 1, None),
+        ("1", "failed", 4, "busy"),
+        ("2", "sent", 3, None),
+        ("3", "failed", 2, "no_answer"),
+        ("6", "failed", 1, "bad_number"),
+        ("7", "failed", 1, "refused"),
+        ("9", "sent", 2, None),
+    ],
+)
+async def test_a_fax_is_tried_again_by_why_it_failed(tmp_path, digit, state, tries, error):
+    async with faxing(tmp_path) as (hub, carrier):
+        id = await send(hub, f"(312) 555-010{digit}", appointment="F-77")
+        await until(is_in(hub, id, "sent", "failed"))
+        await settled(hub)
+        found = await shown(hub, id)
+        assert (found["state"], found["tries"], found["error"]) == (state, tries, error)
+        assert len(carrier.faxes.out) == tries
+        assert len({one["reference"] for one in found["history"]}) == tries, "each try has an id of its own"
+        assert carrier.faxes.sent_twice() == []
+        items = await to_do(hub)
+        assert [(item["cause"], item["appointment"], item["topic"]) for item in items] == (
+            [(error, "F-77", f"fax {id}")] if error else []
+        )
+
+
+async def test_after_a_line_broke_off_only_the_rest_is_sent(tmp_path):
+    async with faxing(tmp_path) as (hub, carrier):
+        id = await send(hub, "+13125550104", pages=5)
+        await until(is_in(hub, id, "sent"))
+        assert [fax.pages for fax in carrier.faxes.out] == [5, 3]
+        assert carrier.faxes.pages_to("13125550104") == 5
+        assert [one["first_page"] for one in (await shown(hub, id))["history"]] == [1, 3]
+
+
+async def test_a_late_success_counts_and_ends_what_was_planned(tmp_path):
+    async with faxing(tmp_path) as (hub, carrier):
+        id = await send(hub, "+13125550105")
+        await until(is_in(hub, id, "sent"))
+        await settled(hub)
+        assert len(carrier.faxes.out) == 1
+        assert (await shown(hub, id))["tries"] == 1
+
+
+@pytest.mark.parametrize("words", [["never"], ["twice", "twice"], ["late 0.2"], ["swapped"]])
+async def test_webhooks_that_are_lost_doubled_or_late_change_nothing(tmp_path, words):
+    async with faxing(tmp_path) as (hub, carrier):
+        carrier.hooks.script(*words * 4)
+        id = await send(hub, "+13125550102")
+        await until(is_in(hub, id, "sent"))
+        await carrier.settled()
+        await settled(hub)
+        assert (await shown(hub, id))["tries"] == 3
+        assert carrier.faxes.sent_twice() == []
+
+
+async def test_webhooks_alone_tell_how_it_ended(tmp_path):
+    async with faxing(tmp_path) as (hub, _):
+        id = await send(hub, "+13125550102", policy=SLOW)
+        await until(is_in(hub, id, "sent"))
+        assert (await shown(hub, id))["tries"] == 3
+
+
+@pytest.mark.parametrize("word", ["silent after commit", "502 after commit", "half", "empty"])
+async def test_a_send_without_an_answer_is_found_and_not_repeated(tmp_path, word):
+    async with faxing(tmp_path, hooks=False) as (hub, carrier):
+        carrier.faults.script(word, to="send")
+        carrier.faults.script("503", "503", to="find")  # so that it is `unknown` for a while
+        id = await send(hub, "+13125550100")
+        await until(is_in(hub, id, "sent"))
+        await settled(hub)
+        assert len(carrier.faxes.out) == 1
+        assert await to_do(hub) == [], "what was open is closed"
+
+
+async def test_what_nobody_knows_is_shown_until_a_person_decides(tmp_path):
+    async with faxing(tmp_path, hooks=False) as (hub, carrier):
+        carrier.faults.script("drop", to="send")
+        id = await send(hub, "+13125550100", policy={**FAST, "look": ["50ms", "50ms"]})
+        await until(is_in(hub, id, "unknown"))
+
+        async def causes():
+            return [item["cause"] for item in await to_do(hub)]
+
+        async def given_up():
+            return await causes() == ["no report"]
+
+        await until(given_up)
+        assert carrier.faxes.out == []
+        await ask(hub, "faxes.again", fax=id)
+        await until(is_in(hub, id, "sent"))
+        assert len(carrier.faxes.out) == 1
+        await settled(hub)
+        assert await causes() == []
+
+
+async def test_another_number_is_tried_when_a_person_says_so(tmp_path):
+    async with faxing(tmp_path) as (hub, carrier):
+        id = await send(hub, "+13125550106")
+        await until(is_in(hub, id, "failed"))
+        await ask(hub, "faxes.again", fax=id, to="312-555-0200")
+        await until(is_in(hub, id, "sent"))
+        assert [fax.to for fax in carrier.faxes.out] == ["13125550106", "13125550200"]
+        assert [(line["fax"], line["state"], line["to"]) for line in await ask(hub, "faxes.list")] == [
+            (id, "sent", "+13125550200")
+        ]
+
+
+async def test_what_came_in_goes_on_once_however_it_is_told(tmp_path):
+    async with faxing(tmp_path) as (hub, carrier):
+        for number in range(3):
+            carrier.faxes.receive(f"+1773555000{number}", pdf(number + 1))
+        await until(lambda: len(list((tmp_path / "sink").iterdir())) == 3)
+        await until(lambda: all(fax.taken for fax in carrier.faxes.incoming))
+        carrier.faxes.incoming[0].taken = False  # listed once more
+        await until(lambda: carrier.faxes.incoming[0].taken)
+        await settled(hub)
+        assert sorted(file.read_bytes() for file in (tmp_path / "sink").iterdir()) == sorted(pdf_of(carrier))
+        found = await ask(hub, "faxes.list", state="received")
+        assert sorted((line["sender"], line["pages"]) for line in found) == [(f"1773555000{n}", n + 1) for n in range(3)]
+
+
+def pdf_of(carrier):
+    return [fax.document for fax in carrier.faxes.incoming]
+
+
+@pytest.mark.parametrize("document", [b"%PDF-1.4 broken", b"no document at all", b""])
+async def test_a_document_that_cannot_be_faxed_is_refused_at_once(tmp_path, document):
+    from hub.errors import Refused
+
+    async with faxing(tmp_path) as (hub, carrier):
+        with pytest.raises(Refused) as refused:
+            await ask(hub, "faxes.send", content=base64.b64encode(document).decode(), to="+13125550100")
+        assert refused.value.code == "FAX-005"
+        with pytest.raises(Refused):
+            await ask(hub, "faxes.send", content=base64.b64encode(pdf()).decode(), to="911")
+        assert carrier.faxes.out == []
+
+
+# Without a hub.
+
+
+def test_numbers_become_e164():
+    for text in ("(312) 555-0100", "312.555.0100", "1 312 555 0100", "+1 312-555-0100", "+13125550100"):
+        assert in_e164(text) == "+13125550100"
+    assert in_e164("+44 20 7946 0000") == "+442079460000"
+    for text in ("", "911", "555-0100", "44 20 7946 0000", "+1312555010O", "0312 555 0100", "+0123456789"):
+        with pytest.raises(ValueError, match="no fax number"):
+            in_e164(text)
+
+
+REPORTS = st.builds(
+    FaxReport,
+    reference=st.sampled_from(["a", "b"]),
+    state=st.sampled_from(["unknown", "queued", "sending", "sent", "failed"]),
+    error=st.sampled_from([None, "busy", "partial", "other"]),
+    reason=st.sampled_from([None, "17", "29"]),
+    pages=st.sampled_from([None, 0, 2, 5]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(REPORTS, max_size=8), st.randoms())
+def test_every_order_of_what_is_told_ends_in_the_same_state(reports, random):
+    from datetime import UTC, datetime
+
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+    tries = [FaxTry(reference=name, ordered_at=now) for name in "ab"]
+    fax = Fax(id="f", to="+13125550100", pages=5, tries=tries, policy=FaxPolicy())
+    one, other = fax, fax
+    mixed = [*reports, *random.sample(reports, len(reports) // 2)]  # and some of it twice
+    random.shuffle(mixed)
+    seen = ["ordered"]
+    for report in reports:
+        one = reported(one, report, now)
+        seen.append(one.state)
+    for report in mixed:
+        other = reported(other, report, now)
+    assert one == other
+    assert next_page(one) == next_page(other)
+    assert "sent" not in seen or one.state == "sent", "what arrived is not taken back"
+
+
+def test_a_report_about_another_try_is_none_of_this_fax():
+    from datetime import UTC, datetime
+
+    fax = Fax(id="f", tries=[FaxTry(reference="a", ordered_at=datetime(2026, 11, 25, tzinfo=UTC))])
+    assert reported(fax, FaxReport(reference="z", state="sent"), datetime(2026, 11, 25, tzinfo=UTC)) is None
