@@ -58,17 +58,18 @@ def test_clinic_files_in_documents_are_right(file: Path, tmp_path: Path) -> None
 
 def _prepared(script: str, port: int, second: int) -> str:
     """The script for a folder of its own: `make` is only asked whether it knows the target, the ports are free ones, and
-    where a reader waits a while for the hub, it is asked for its `ready`.
+    where a reader waits a while for the hub to start, it is asked for its `ready`; other waits are longer, for a busy machine.
     """
-    lines = []
+    lines, starting = [], False
     for line in script.splitlines():
         if line.startswith("make "):
             line = f"make -n -C {ROOT} {line.removeprefix('make ')} > /dev/null"
         if line.startswith("hub run ") and line.endswith(" &") and ">" not in line:
-            line = f"{line.removesuffix('&')} 2> >(tee started.log >&2) &"
+            line, starting = f"{line.removesuffix('&')} 2> >(tee started.log >&2) &", True
         if line.startswith("sleep "):
-            tries = round(float(line.removeprefix("sleep ")) * PATIENCE * 20)
-            line = f"for _ in $(seq {tries}); do grep -qs ^ready started.log && break; sleep 0.05; done"
+            seconds = float(line.removeprefix("sleep ")) * PATIENCE
+            ready = f"for _ in $(seq {round(seconds * 20)}); do grep -qs ^ready started.log && break; sleep 0.05; done"
+            line, starting = ready if starting else f"sleep {seconds:g}", False
         lines.append(line.replace("2575", str(port)).replace("8276", str(second)))
         if line.startswith("hub init "):
             folder = line.split()[-1]
