@@ -15,8 +15,8 @@ from hub.records_signing import ENVELOPE, Envelope, EnvelopeReport
 from plugins.signatures.envelopes import keyed, note, plan, plan_look, settle, tell, withdraw_all
 from plugins.signatures.sending import ordered
 
-FETCH_AGAIN = 300.0
-"""Seconds after which a document that was not ready is asked for again."""
+FETCH_AGAIN = (5.0, 30.0, 120.0, 600.0, 3600.0)
+"""Seconds after which a document that was not ready is asked for again; the last is repeated."""
 REFUSED_AGAIN = 3600.0
 """The same for one that was refused."""
 
@@ -62,7 +62,9 @@ class SaveSignature(Step[StepConfig]):
             raise MessageUnusable(f"there is no envelope {report.id}", code="SIG-003")
         keyed(envelope, context)
         if not report.ready:
-            plan(envelope, report.action, context.now + timedelta(seconds=FETCH_AGAIN), context)
+            wait = FETCH_AGAIN[min(envelope.fetches, len(FETCH_AGAIN) - 1)]
+            plan(envelope, report.action, context.now + timedelta(seconds=wait), context)
+            envelope = envelope.model_copy(update={"fetches": envelope.fetches + 1})
         await save_report(envelope, report, context)
         return None
 
@@ -79,6 +81,8 @@ async def save_report(envelope: Envelope, report: EnvelopeReport, context: Conte
     saved = envelope.model_copy(update=update)
     if is_new:
         saved = await _reached(envelope, saved, context)
+    elif saved.state == "completed" and saved.document is None and report.action == "look":
+        plan(saved, "fetch", context.now, context)  # a webhook may say that the document is ready
     if saved.withdrawn is not None and not saved.is_over and saved.partner_id is not None and envelope.partner_id is None:
         plan(saved, "void", context.now, context)
     await context.put(saved)

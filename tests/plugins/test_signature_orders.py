@@ -161,4 +161,4 @@ def test_a_document_that_is_not_ready_is_asked_for_again() -> None:
         await step.run(Message(report, "envelope_report"), kept)  # type: ignore[arg-type]
         return kept
 
-    assert asyncio.run(run()).due == {"sig-1/fetch": NOW + timedelta(minutes=5)}
+    assert asyncio.run(run()).due == {"sig-1/fetch": NOW + timedelta(seconds=5)}
