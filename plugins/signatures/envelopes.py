@@ -106,14 +106,6 @@ def note(envelope: Envelope, context: Context, text: str = "") -> None:
 # Visits that are cancelled, charts that change.
 
 
-async def chart_of(patient_id: str, context: Context) -> Patient | None:
-    """A chart, the surviving one when it was merged."""
-    chart = await context.get(Patient, patient_id) if patient_id else None
-    while chart is not None and chart.merged_into is not None:
-        chart = await context.get(Patient, chart.merged_into)
-    return chart
-
-
 async def release_visit(appointment: Appointment, context: Context) -> None:
     """A reaction to a saved booking: a visit that does not take place needs nothing signed."""
     if appointment.status in GONE:

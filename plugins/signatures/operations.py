@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict
 from hub import Appointment, Context, Operation
 from hub.dates import day_named
 from hub.errors import NotFound, Refused
+from hub.people import current_chart
 from hub.records_signing import ENVELOPE_WORDS, Envelope
 from hub.units import iso
-from plugins.signatures.envelopes import NEEDS_A_PERSON, chart_of, note, plan, settle
+from plugins.signatures.envelopes import NEEDS_A_PERSON, note, plan, settle
 
 AGAIN = (*NEEDS_A_PERSON, "voided")
 """States in which a person may have it sent again."""
@@ -75,7 +76,7 @@ def _is_wanted(envelope: Envelope, state: str | None) -> bool:
 
 
 async def _line(envelope: Envelope, visit: Appointment | None, context: Context) -> dict[str, Any]:
-    chart = await chart_of(envelope.patient_id, context)
+    chart = await current_chart(envelope.patient_id, context)
     name = " ".join(part for part in (chart.name.given, chart.name.family) if part) if chart is not None else None
     number = chart.identifiers[0].value if chart is not None and chart.identifiers else None
     return {

@@ -8,12 +8,12 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from hub import Appointment, Context, Message, MessageUnusable, Step, StepConfig, StepResult
+from hub.people import current_chart
 from hub.records import GONE
 from hub.records_signing import Envelope, Signer, SigningPlan
 from hub.units import Duration
 from plugins.signatures.envelopes import (
     REMINDERS,
-    chart_of,
     envelopes_of,
     keyed,
     note,
@@ -111,7 +111,7 @@ class PlanPackets(Step[PlanPacketsConfig]):
         if not isinstance(appointment, Appointment):
             raise MessageUnusable(f"plan_packets works on an appointment, but this is {message.format}", code="SIG-001")
         if _is_ahead(appointment, context):
-            chart = await chart_of(appointment.patient_id, context)
+            chart = await current_chart(appointment.patient_id, context)
             known = await envelopes_of(chart, context) if chart is not None else []
             for name, packet in self.config.packets.items():
                 own = [envelope for envelope in known if envelope.packet == name]

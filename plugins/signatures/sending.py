@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hub import Appointment, Context, Patient, Prepared
+from hub.people import current_chart
 from hub.records import GONE
 from hub.records_signing import ENVELOPE_WORDS, Envelope, EnvelopeAction, EnvelopeOrder, Signer
-from plugins.signatures.envelopes import NEEDS_A_PERSON, OVERDUE, chart_of, keyed, note, plan_look, tell
+from plugins.signatures.envelopes import NEEDS_A_PERSON, OVERDUE, keyed, note, plan_look, tell
 from plugins.signatures.packets import NO_EMAIL
 
 
@@ -62,7 +63,7 @@ async def _send(envelope: Envelope, context: Context) -> Prepared | None:
     """Once: from then on it counts as sent until the service, or a person, says otherwise."""
     if envelope.asked_at is not None or envelope.is_over or envelope.withdrawn is not None:
         return None
-    chart = await chart_of(envelope.patient_id, context)
+    chart = await current_chart(envelope.patient_id, context)
     if chart is None or not chart.email:
         waiting = envelope.model_copy(update={"lacks": "email"})
         await context.put(waiting)
