@@ -116,7 +116,7 @@ class MailSender(Destination[MailSenderConfig]):
             text=order.text,
             sent_at=now(),
             attached=self._attached(message, order, id),
-            headers=[*self._wanted_receipts(message), ("Auto-Submitted", "auto-generated"), *config.headers.items()],
+            headers=[*self._further_fields(message), *config.headers.items()],
         )
 
     def _attached(self, message: Message, order: MailOrder, id: str) -> list[Attached]:
@@ -128,10 +128,12 @@ class MailSender(Destination[MailSenderConfig]):
             found.append(Attached(file.content, kind, f"{name}.{ending_of(kind)}"))
         return found
 
-    def _wanted_receipts(self, message: Message) -> list[tuple[str, str]]:
+    def _further_fields(self, message: Message) -> list[tuple[str, str]]:
+        """A request for receipts; else that machines need not answer (RFC 3834), which would include those."""
         wanted = message.headers.get("receipts") or self.config.receipts
         if wanted not in ("processed", "dispatched"):
-            return []
+            is_said = any(name.lower() == "auto-submitted" for name in self.config.headers)
+            return [] if is_said else [("Auto-Submitted", "auto-generated")]
         fields = [("Disposition-Notification-To", self.config.sender)]
         return [*fields, ("Disposition-Notification-Options", FINAL_DELIVERY)] if wanted == "dispatched" else fields
 

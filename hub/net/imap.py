@@ -189,7 +189,9 @@ class ImapSession:
                 connection.login(_quoted(user), password)
         except imaplib.IMAP4.abort:
             raise
-        except imaplib.IMAP4.error:
+        except imaplib.IMAP4.error as error:
+            if "[UNAVAILABLE]" in str(error).upper():  # RFC 5530: it cannot tell now
+                raise ConnectionDown(f"{self._where} cannot check our login now") from None
             text = f"{self._where} refuses our login. Check user and password with the provider."
             raise ConnectionDown(text, retry_after=LOGIN_PAUSE, code="NET-020") from None
 

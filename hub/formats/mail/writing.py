@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import secrets
+from binascii import b2a_base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +16,8 @@ from email.utils import format_datetime
 from hub.formats.document import media_type
 
 _POLICY = SMTP.clone(cte_type="7bit")
+_LINE = 57
+"""Bytes in a line of base64 (RFC 2045, section 6.8: 76 characters)."""
 _LINES = re.compile(r"\r\n?|\n")
 
 ENDINGS = {
@@ -72,11 +76,37 @@ def write_mail(draft: Draft) -> bytes:
     mail["Message-ID"] = f"<{draft.message_id}>"
     for name, value in draft.headers:
         mail[name] = one_line(value)
-    mail.set_content("\n".join(_LINES.split(draft.text)) + "\n")
+    if not draft.attached:
+        _set_text(mail, draft.text)
+        return mail.as_bytes()
+    boundary = f"=_{secrets.token_hex(16)}"
+    head = f'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="{boundary}"\r\n'
+    text = EmailMessage(policy=_POLICY)
+    _set_text(text, draft.text)
+    between = f"\r\n--{boundary}".encode()
+    written = bytearray(mail.as_bytes().rstrip(b"\r\n") + b"\r\n" + head.encode() + between + b"\r\n" + text.as_bytes())
     for one in draft.attached:
-        main, _, sub = one.media_type.partition("/")
-        mail.add_attachment(one.content, maintype=main, subtype=sub or "octet-stream", filename=one.name)
-    return mail.as_bytes()
+        written += between + b"\r\n"
+        _append(written, one)
+    written += between + b"--\r\n"
+    return bytes(written)
+
+
+def _set_text(mail: EmailMessage, text: str) -> None:
+    mail.set_content("\n".join(_LINES.split(text)) + "\n")
+
+
+def _append(written: bytearray, one: Attached) -> None:
+    """A file as a part.  By hand: the library holds a file six times, and takes a second for 4 MiB."""
+    part = EmailMessage(policy=_POLICY)
+    part["Content-Type"] = one.media_type
+    part["Content-Transfer-Encoding"] = "base64"
+    part["Content-Disposition"] = f'attachment; filename="{one.name}"'
+    written += part.as_bytes()
+    content = memoryview(one.content)
+    for at in range(0, len(content), _LINE):
+        written += b2a_base64(content[at : at + _LINE], newline=False)
+        written += b"\r\n"
 
 
 def kind_of(content: bytes, format: str) -> str:
