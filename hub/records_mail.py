@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
@@ -13,6 +13,8 @@ MAIL = Progress(["queued", "unknown", "sent", "processed"], ends=["dispatched", 
 """`queued`: not handed in yet; `unknown`: perhaps handed in; `sent`: our server has it; `processed`: the receiving system has
 it; `dispatched`: who it is for has it; `failed`: somebody said no."""
 
+Receipts = Literal["none", "processed", "dispatched"]
+"""Which receipts are asked for and waited for: none, that the receiving system has the mail, also that who it is for has it."""
 MailAddress = Annotated[str, StringConstraints(strip_whitespace=True, max_length=254)]
 
 
@@ -67,10 +69,11 @@ class Mail(Record):
     """That of the address which is least far; `failed` when it failed for one."""
     recipients: list[MailRecipient] = []
     appointment: str = ""
+    receipts: Receipts = "none"
     processed_within: float = Field(default=3600.0, gt=0)
     """Seconds from sending in which the receiving systems say that they have it."""
-    dispatched_within: float | None = None
-    """Seconds from sending in which they say that they delivered it; None when that is not waited for."""
+    dispatched_within: float = Field(default=86400.0, gt=0)
+    """Seconds from sending in which they say that they delivered it."""
     queue: str = "front_desk"
     """Whose worklist it comes to when something is missing."""
     queued_at: AwareDatetime | None = None

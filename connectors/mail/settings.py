@@ -13,9 +13,9 @@ from hub.net.auth import HeaderName, HeaderValue, HttpAuth
 from hub.net.hosts import HostName, check_url, is_loopback
 from hub.net.mail import ANSWER_WITHIN, Encryption
 from hub.net.tls import TlsClient
+from hub.records_mail import Receipts
 from hub.units import Duration, Size
 
-Receipts = Literal["none", "processed", "dispatched"]
 OWN_FIELDS = frozenset(
     ["from", "to", "cc", "bcc", "subject", "date", "message-id", "mime-version", "content-type", "content-transfer-encoding"]
 )

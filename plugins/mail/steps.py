@@ -8,7 +8,7 @@ from hub import Context, Message, MessageUnusable, Step, StepConfig, StepResult
 from hub.formats.mail.reading import read_mail
 from hub.formats.mail.receipts import receipt_of
 from hub.records import Failure
-from hub.records_mail import MAIL, Mail, MailReport
+from hub.records_mail import MAIL, Mail, MailReport, Receipts
 from hub.units import Duration
 from plugins.mail.tracking import JOB, close, file_under, handed_in, plan_next, received, tell, wanted_next
 
@@ -22,10 +22,13 @@ OURS = frozenset({"mail_id", "receipts"})
 class TrackMailConfig(StepConfig):
     """What is waited for."""
 
+    receipts: Receipts
+    """What the receiving system is asked to say, and what is missing when it does not: that it has `processed` the mail, also that
+    it was `dispatched` to who it is for, or `none`: ordinary mail, of which only a bounce is told."""
     processed_within: Duration = Field(default=3600.0, gt=0)
-    """Time from sending in which the receiving system says that it has the mail."""
-    dispatched_within: Duration | None = Field(default=None, gt=0)
-    """Time from sending in which it says that it delivered the mail to who it is for; without it that is not waited for."""
+    """Time from sending in which it says that it has the mail."""
+    dispatched_within: Duration = Field(default=86400.0, gt=0)
+    """Time from sending in which it says that it delivered the mail to who it is for."""
     queue: str = "front_desk"
     """Worklist for mails that failed, or whose receipts are missing."""
 
@@ -34,13 +37,14 @@ class TrackMail(Step[TrackMailConfig]):
     """Begins to follow a mail; stands before the `ask` that sends it, which then also asks for the receipts."""
 
     kind = "track_mail"
-    main = "processed_within"
+    main = "receipts"
 
     async def run(self, message: Message, context: Context) -> StepResult:
         config = self.config
         mail = Mail(
             id=context.new_id(),
             appointment=message.headers.get("appointment", ""),
+            receipts=config.receipts,
             processed_within=config.processed_within,
             dispatched_within=config.dispatched_within,
             queue=config.queue,
@@ -48,8 +52,7 @@ class TrackMail(Step[TrackMailConfig]):
         )
         await context.put(mail)
         file_under(mail, context)
-        wanted = "processed" if config.dispatched_within is None else "dispatched"
-        return message.named(message.type, {**message.headers, "mail_id": mail.id, "receipts": wanted})
+        return message.named(message.type, {**message.headers, "mail_id": mail.id, "receipts": config.receipts})
 
 
 class MailSent(Step[StepConfig]):

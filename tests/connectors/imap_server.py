@@ -41,6 +41,8 @@ class Faults:
     """The size it says of each mail, whatever it is."""
     sends: int | None = None
     """Bytes it announces for each mail, whatever was asked."""
+    login: str = ""
+    """What it says to a login, whoever comes."""
     chatty: bool = False
     """It tells of other mails in between."""
     uid_last: bool = False
@@ -178,6 +180,8 @@ class _Talk:
         return self.knows(user, password)
 
     def knows(self, user: str, password: str) -> str:
+        if self.server.faults.login:
+            return self.server.faults.login
         self.known = (user, password) == (USER, PASSWORD)
         return "" if self.known else "NO [AUTHENTICATIONFAILED] who are you"
 

@@ -221,6 +221,16 @@ async def test_tls_from_the_first_byte_and_a_certificate_of_another_name(certifi
             assert (await down(connection)).code == "TLS-003"
 
 
+async def test_a_server_that_wants_a_certificate_of_ours(certificates: Certificates) -> None:
+    ours = {"ca": certificates.ca, **certificates.tls("client@clinic.example")}
+    async with SmtpServer(tls=certificates.server("127.0.0.1", clients=True), at_once=True) as server:
+        async with sending(server, encryption="always", tls=ours) as connection:
+            await connection.send(document())
+        async with sending(server, encryption="always", tls={"ca": certificates.ca}) as connection:
+            await down(connection)
+    assert len(server.mails) == 1
+
+
 async def test_a_certificate_nobody_here_trusts(certificates: Certificates) -> None:
     for at_once, encryption in ((True, "always"), (False, "starttls")):
         tls = certificates.server("127.0.0.1", ca="other")

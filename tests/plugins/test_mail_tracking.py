@@ -15,7 +15,9 @@ from hypothesis import given, settings, strategies as st
 
 from hub.bus.hub import Hub
 from hub.formats.mail.receipts import Receipt, Told
+from hub.message import Message
 from hub.records_mail import Mail
+from plugins.mail.steps import TrackMail
 from plugins.mail.tracking import handed_in, received, wanted_next
 from tests.connectors.imap_server import PASSWORD, USER, ImapServer
 from tests.connectors.smtp_server import SmtpServer, Taken
@@ -46,7 +48,7 @@ flows:
   referrals:
     from: scans
     steps:
-      - track_mail: {{processed_within: {processed}, dispatched_within: {dispatched}}}
+      - track_mail: {{receipts: {receipts}, processed_within: {processed}, dispatched_within: {dispatched}}}
       - ask: direct
       - mail_sent
   receipts: {{from: direct_inbox, when: {{type: [receipt, bounce]}}, steps: [mail_receipt]}}
@@ -99,6 +101,7 @@ async def world(
     to: str = "partner@hospital.example",
     processed: str = "1h",
     dispatched: str = "24h",
+    receipts: str = "dispatched",
     answers: Callable[[str], list[bytes]] = lambda original: [],
 ) -> AsyncIterator[World]:
     scans = folder / "scans"
@@ -106,8 +109,9 @@ async def world(
     async with SmtpServer() as smtp, ImapServer() as imap:
         smtp.on_mail = lambda taken: [imap.put(raw) for raw in answers(_id_of(taken))] and None
         text = FLOWS.format(
-            scans=scans, smtp=smtp.port, imap=imap.port, to=to, user=USER, processed=processed, dispatched=dispatched
-        )
+            scans=scans, smtp=smtp.port, imap=imap.port, to=to, user=USER, receipts=receipts, processed=processed,
+            dispatched=dispatched,
+        )  # fmt: skip
         with environment(BOX_PASSWORD=PASSWORD):
             async with running_hub(clinic_folder(folder / "clinic", text)) as hub:
                 yield World(hub, scans, smtp, imap)
@@ -173,6 +177,46 @@ async def test_a_doubtful_mail_is_unknown_until_a_receipt_says_that_it_arrived(t
         assert await w.items() == []
 
 
+async def test_ordinary_mail_asks_for_nothing_and_a_bounce_is_told(tmp_path: Path) -> None:
+    async with world(tmp_path, receipts="none", processed="100ms") as w:
+        w.scan()
+        mail = await w.comes_to("sent")
+        assert w.smtp.mails[0].mail["disposition-notification-to"] is None
+        assert await w.hub.core.reader.due("mail_overdue", mail.id) is None
+        w.imap.put(dsn(_id_of(w.smtp.mails[0]), {"partner@hospital.example": ("failed", "5.1.1")}))
+        assert (await w.comes_to("failed")).detail == "failed 5.1.1"
+        assert await w.items() == ["mail failed 5.1.1"]
+
+
+class Remembering:
+    """A context that remembers what a step wants."""
+
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+
+    def __init__(self) -> None:
+        self.saved: list[Any] = []
+        self.keys: list[tuple[str, str]] = []
+
+    def new_id(self) -> str:
+        return "m1"
+
+    async def put(self, record: Any) -> None:
+        self.saved.append(record)
+
+    def key(self, kind: str, value: str) -> None:
+        self.keys.append((kind, value))
+
+
+async def test_the_timeline_of_a_visit_has_its_mail() -> None:
+    context: Any = Remembering()
+    step = TrackMail("track", TrackMail.Config.model_validate({"receipts": "processed"}))
+    message = await step.run(Message(PDF, "document", headers={"appointment": "F-77"}), context)
+    assert isinstance(message, Message)
+    assert dict(message.headers) == {"appointment": "F-77", "mail_id": "m1", "receipts": "processed"}
+    assert context.keys == [("mail", "m1"), ("appointment", "F-77")]
+    assert context.saved[0].appointment == "F-77"
+
+
 async def test_each_address_counts(tmp_path: Path) -> None:
     async with world(tmp_path, to="a@b.example, c@d.example") as w:
         w.scan()
@@ -233,7 +277,17 @@ def test_every_order_of_receipts_and_reports_ends_in_the_same_state(told: list[A
     assert _after(other, to) == first
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_the_first_word_does_not_count_more(order: tuple[int, ...]) -> None:
-    events = [None, Told("a@b.example", "dispatched"), Told("a@b.example", "processed")]
-    assert _after([events[place] for place in order], TO[:1]) == ("dispatched", [("a@b.example", "dispatched")])
+@pytest.mark.parametrize(
+    ("to", "told", "state"),
+    [
+        (TO[:1], [("a@b.example", "dispatched"), ("a@b.example", "processed")], "dispatched"),
+        (TO[:1], [("a@b.example", "processed"), ("alias@b.example", "failed")], "failed"),
+        (TO, [("a@b.example", "processed"), ("evil@x.example", "failed")], "sent"),
+        (TO, [("evil@x.example", "dispatched"), ("evil@x.example", "dispatched")], "sent"),
+        (TO, [("a@b.example", "dispatched"), ("c@d.example", "failed")], "failed"),
+        (TO, [("a@b.example", "dispatched"), ("c@d.example", "processed")], "processed"),
+    ],
+)
+def test_in_all_orders(to: list[str], told: list[tuple[str, str]], state: str) -> None:
+    events = [None, *(Told(*one) for one in told)]
+    assert {_after(list(order), to)[0] for order in itertools.permutations(events)} == {state}

@@ -43,8 +43,9 @@ def headers_of(mail: Mail, receipt: Receipt | None) -> dict[str, str]:
 
 
 def duplicate_key(mail: Mail, body: bytes) -> str:
-    """The same mail again; one of the same id with other bytes is another."""
-    return "|".join([*mail.fields.ids("message-id")[:1], hashlib.sha256(body).hexdigest()])
+    """The same mail again; when its bytes are others, the hub takes it for another one, and flags it."""
+    ids = mail.fields.ids("message-id")
+    return ids[0] if ids else hashlib.sha256(body).hexdigest()
 
 
 class MailFormat(Format):
