@@ -17,8 +17,9 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from connectors.simulators.clearinghouse import Clearinghouse
-from connectors.simulators.demo.story import BY_APPOINTMENT, MEMBERS, VISITORS, Scene, scenes
+from connectors.simulators.demo.far_sides import FarSides
+from connectors.simulators.demo.papers import SIGNS, Papers, write_forms
+from connectors.simulators.demo.story import BY_APPOINTMENT, VISITORS, Scene, scenes
 from connectors.simulators.ehr import EhrClient
 from hub import logs
 from hub.bus.hub import Hub
@@ -45,8 +46,8 @@ async def play(*, once: bool, as_json: bool, directory: Path | None) -> int:
     if directory is not None:
         await asyncio.to_thread(_clear, folder)
     try:
-        async with Clearinghouse(MEMBERS) as clearinghouse:
-            return await _with_hub(clearinghouse, folder, once=once, as_json=as_json)
+        async with FarSides() as far:
+            return await _with_hub(far, folder, once=once, as_json=as_json)
     finally:
         if directory is None:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -71,27 +72,32 @@ def _clear(folder: Path) -> None:
     marker.touch()
 
 
-def _write_clinic(folder: Path, port: int) -> Path:
+def _write_clinic(folder: Path, far: FarSides) -> Path:
     source = files("connectors.simulators.demo")
-    text = (source / "clinic.yaml").read_text(encoding="utf-8").replace("@PORT@", str(port))
+    text = (source / "clinic.yaml").read_text(encoding="utf-8")
+    for name, value in far.places.items():
+        text = text.replace(name, value)
     (folder / "clinic.yaml").write_text(text, encoding="utf-8")
     (folder / "payers.csv").write_text((source / "payers.csv").read_text(encoding="utf-8"), encoding="utf-8")
     (folder / "back").mkdir(exist_ok=True)
-    (folder / "clearinghouse.secret").write_text("demo-secret", encoding="utf-8")
+    for name, secret in far.secrets.items():
+        (folder / f"{name}.secret").write_text(secret, encoding="utf-8")
+    write_forms(folder / "forms")
     return folder / "clinic.yaml"
 
 
-async def _with_hub(clearinghouse: Clearinghouse, folder: Path, *, once: bool, as_json: bool) -> int:
+async def _with_hub(far: FarSides, folder: Path, *, once: bool, as_json: bool) -> int:
     started = time.monotonic()
-    file = await asyncio.to_thread(_write_clinic, folder, clearinghouse.port)
+    file = await asyncio.to_thread(_write_clinic, folder, far)
     hub = Hub(load_clinic(file), key=new_key())  # a key for this demo alone: its store ends with it
     await hub.start()
     control = ControlSocket(hub, Operations(hub.core, hub))
     await control.open()
+    far.know(hub)
     try:
         port = getattr(hub.sources["ehr_schedule"], "port", 0)
         _tell("A day at Riverside Family Practice")
-        _tell(f"The hub listens on 127.0.0.1:{port}; the clearinghouse is simulated on 127.0.0.1:{clearinghouse.port}\n")
+        _tell(f"The hub listens on 127.0.0.1:{port}; {far.in_words}\n")
         tomorrow = datetime.now(ZONE).date() + timedelta(days=1)
         for scene in scenes(tomorrow):
             await _play_scene(scene, port)
@@ -100,17 +106,25 @@ async def _with_hub(clearinghouse: Clearinghouse, folder: Path, *, once: bool, a
         good = all(_as_expected(line) for line in lines) and len(lines) == len(VISITORS)
         told = await _told_back(folder / "back")
         good = good and told is not None
-        await _report(hub, lines, clearinghouse, as_json=as_json)
+        wrong = await Papers(hub, far, _tell).play()
+        await _report(hub, lines, far, as_json=as_json)
         if not as_json:
-            await _tell_of_papers(hub, told, tomorrow.isoformat())
-        verdict = "Every visit came out as it should" if good else "NOT every visit came out as it should, or was told back"
-        _tell(f"\n{verdict}, {time.monotonic() - started:.1f} s")
+            await _tell_of_sheets(hub, told, tomorrow.isoformat())
+        for line in wrong:
+            _tell(line)
+        _tell(f"\n{_verdict(good, wrong)}, {time.monotonic() - started:.1f} s")
         if not once:
             await _stay(file)
-        return 0 if good else 1
+        return 0 if good and not wrong else 1
     finally:
         await control.close()
         await hub.stop()
+
+
+def _verdict(good: bool, wrong: list[str]) -> str:
+    if not good:
+        return "NOT every visit came out as it should, or was told back"
+    return "Every visit came out as it should, " + ("and every paper" if not wrong else "but NOT every paper")
 
 
 def _tell(text: str) -> None:
@@ -155,13 +169,13 @@ def _as_expected(line: dict[str, Any]) -> bool:
     )
 
 
-async def _report(hub: Hub, lines: list[dict[str, Any]], clearinghouse: Clearinghouse, *, as_json: bool) -> None:
+async def _report(hub: Hub, lines: list[dict[str, Any]], far: FarSides, *, as_json: bool) -> None:
     from hub.cli.output import print_lines, table
 
     if as_json:
         print_lines(lines)
         return
-    _tell(f"\nTomorrow at the front desk ({len(clearinghouse.table.asked)} inquiries were sent):\n")
+    _tell(f"\nTomorrow at the front desk ({len(far.clearinghouse.table.asked)} inquiries were sent):\n")
     rows = [
         (
             line["starts_at"][11:16],
@@ -175,9 +189,11 @@ async def _report(hub: Hub, lines: list[dict[str, Any]], clearinghouse: Clearing
         for line in lines
     ]
     table(("time", "patient", "payer", "status", "owes", "who", "what to do"), rows, empty="no visits")
-    _tell(f"\nThe timeline of appointment {SHOWN}, whose member id was corrected:\n")
-    trace = await Operations(hub.core, hub).run("trace", {"id": SHOWN, "phi": True}, "demo")
-    table(("at (UTC)", "what", "text"), [(e["at"][11:19], e["what"], e["text"]) for e in trace["entries"]], empty="nothing")
+    for shown, why in ((SHOWN, "whose member id was corrected"), (SIGNS, "from its booking to the consent in the chart")):
+        _tell(f"\nThe timeline of appointment {shown}, {why}:\n")
+        trace = await Operations(hub.core, hub).run("trace", {"id": shown, "phi": True}, "demo")
+        rows = [(e["at"][11:19], e["what"], e["text"]) for e in trace["entries"]]
+        table(("at (UTC)", "what", "text"), rows, empty="nothing")
 
 
 async def _told_back(folder: Path) -> list[str] | None:
@@ -191,7 +207,7 @@ async def _told_back(folder: Path) -> list[str] | None:
         await asyncio.sleep(0.1)
 
 
-async def _tell_of_papers(hub: Hub, told: list[str] | None, day: str) -> None:
+async def _tell_of_sheets(hub: Hub, told: list[str] | None, day: str) -> None:
     """The day sheet, and what went back."""
     sheet = await Operations(hub.core, hub).run("eligibility.sheet", {"date": day, "format": "xlsx"}, "demo")
     size = len(b64decode(sheet["content"])) // 1024
@@ -209,6 +225,9 @@ async def _stay(file: Path) -> None:
         "hub eligibility list --date tomorrow",
         "hub eligibility sheet --date tomorrow --to tomorrow.xlsx",
         "hub worklist",
+        "hub documents list --state filed",
+        "hub signatures list",
+        "hub faxes list",
     ):
         _tell(f"  {command} -c {file}")
     _tell("Ctrl-C ends it.")

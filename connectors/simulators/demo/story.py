@@ -31,6 +31,10 @@ class Visitor:
     insurance: str | None = None
     """The IN1 segment, when there is one."""
     financial_class: str = ""
+    type: str = "OFFICE"
+    """Of the appointment."""
+    email: str = ""
+    """Where what is to be signed is sent; what its owner does stands in it (connectors/simulators/signer)."""
 
 
 def _in1(plan: str, payer: str, name: str, member: str, *, relation: str = "SEL", insured: str = "", born: str = "") -> str:
@@ -38,8 +42,8 @@ def _in1(plan: str, payer: str, name: str, member: str, *, relation: str = "SEL"
 
 
 VISITORS: tuple[Visitor, ...] = (
-    Visitor("10001", "ALVAREZ", "ROSA", "19790412", "F", "F-101", "0800", "covered", "25", "310.50", _in1("PPO", "60054", "AETNA", "W100200301")),
-    Visitor("10002", "BAKER", "TOM", "19651130", "M", "F-102", "0820", "inactive", insurance=_in1("HMO", "60054", "AETNA", "W100200302")),
+    Visitor("10001", "ALVAREZ", "ROSA", "19790412", "F", "F-101", "0800", "covered", "25", "310.50", _in1("PPO", "60054", "AETNA", "W100200301"), type="FIRST VISIT", email="signs.rosa@example.com"),
+    Visitor("10002", "BAKER", "TOM", "19651130", "M", "F-102", "0820", "inactive", insurance=_in1("HMO", "60054", "AETNA", "W100200302"), type="FIRST VISIT", email="declines.tom@example.com"),
     Visitor("10003", "CHEN", "LI", "19900101", "F", "F-103", "0840", "not_found", insurance=_in1("PPO", "60054", "AETNA", "W100200999")),
     Visitor("10004", "DIALLO", "AMINATA", "19840302", "F", "F-104", "0900", "mismatch", insurance=_in1("BASIC", "00710", "BLUE PLAN", "XB4471")),
     Visitor("10005", "EVANS", "GARETH", "19720919", "M", "F-105", "0920", "covered", "30", "0", _in1("BASIC", "00710", "BLUE PLAN", "XB4472")),
@@ -101,6 +105,7 @@ class Writer:
             f5=f"{visitor.family}^{visitor.given}",
             f7=visitor.born,
             f8=visitor.sex,
+            f13=f"^NET^Internet^{visitor.email}" if visitor.email else "",
         )
 
     def registration(self, visitor: Visitor, trigger: str, *, insurance: str | None = None, mrn: str = "") -> bytes:
@@ -121,11 +126,11 @@ class Writer:
             f1=f"P{visitor.appointment}",
             f2=visitor.appointment,
             f6="ROUTINE",
-            f8="OFFICE",
+            f8=visitor.type,
             f11=f"^^^{starts}",
             f25=status,
         )
-        ais = segment("AIS", f1="1", f3="OFFICE", f4=starts)
+        ais = segment("AIS", f1="1", f3=visitor.type, f4=starts)
         return message(
             self._header(f"SIU^{trigger}"),
             sch,
