@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from connectors.simulators.demo.story import BY_APPOINTMENT, MEMBERS, VISITORS, scenes
-from tests.support import json_lines, run_hub
+from tests.support import PATIENCE, json_lines, run_hub
 
 ZONE = ZoneInfo("America/Chicago")
 
@@ -52,7 +52,7 @@ def start(
 
 
 def finish(process: subprocess.Popen[str], folder: Path, began: float) -> Told:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=60 * PATIENCE)
     left = sorted(path.name for path in folder.iterdir())
     return Told(process.returncode, out, err, time.monotonic() - began, folder, left)
 
@@ -100,19 +100,25 @@ def house(members):
     made = Clearinghouse(members)
     made.behaviour.down = True
     return made
-play.Clearinghouse, play.PATIENCE = house, 0.3
+far_sides.Clearinghouse, play.PATIENCE = house, 0.3
 """
 BROKEN = {
-    "a member is missing": "play.MEMBERS = tuple(m for m in play.MEMBERS if m.member_id != 'W100200301')",
-    "another amount": "play.MEMBERS = tuple(replace(m, co_payment='26') for m in play.MEMBERS)",
+    "a member is missing": "far_sides.MEMBERS = tuple(m for m in far_sides.MEMBERS if m.member_id != 'W100200301')",
+    "another amount": "far_sides.MEMBERS = tuple(replace(m, co_payment='26') for m in far_sides.MEMBERS)",
     "the clearinghouse is down": HOUSE,
     "nothing goes back": "play.TOLD = 'F-999'",
+}
+BROKEN_PAPERS = {
+    "nobody signs": "far_sides.SigningService = lambda: SigningService(pace=0)",
+    "a fax that nobody can match is matched": "papers.NAMELESS = '99999'",
 }
 SCRIPT = """
 import asyncio, sys
 from dataclasses import replace
-from connectors.simulators.demo import play
+from connectors.simulators.signer import SigningService
+from connectors.simulators.demo import far_sides, papers, play
 play.PATIENCE = 2.0
+papers.PATIENCE = 1.0
 {change}
 sys.exit(asyncio.run(play.play(once=True, as_json=True, directory=None)))
 """
@@ -122,7 +128,7 @@ sys.exit(asyncio.run(play.play(once=True, as_json=True, directory=None)))
 def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
     """Demos in which something is not as the story has it, all at the same time."""
     folder, began = tmp_path_factory.mktemp("broken"), time.monotonic()
-    scripts = {name: ["-c", SCRIPT.format(change=change)] for name, change in BROKEN.items()}
+    scripts = {name: ["-c", SCRIPT.format(change=change)] for name, change in (BROKEN | BROKEN_PAPERS).items()}
     processes = {name: start(folder / name, program=script) for name, script in scripts.items()}
     return {name: finish(process, folder / name, began) for name, process in processes.items()}
 
@@ -132,6 +138,15 @@ def test_a_story_that_comes_out_otherwise_ends_with_1(broken: dict[str, Told], w
     told = broken[what]
     assert told.code == 1, told.err
     assert "NOT every visit came out as it should" in told.err
+    assert told.left == []
+
+
+@pytest.mark.parametrize("what", BROKEN_PAPERS)
+def test_papers_that_come_out_otherwise_end_with_1(broken: dict[str, Told], what: str) -> None:
+    told = broken[what]
+    assert told.code == 1, told.err
+    assert "Every visit came out as it should, but NOT every paper" in told.err
+    assert "It did not come to what it should: " in told.err
     assert told.left == []
 
 
@@ -166,7 +181,7 @@ def test_the_table_is_in_the_order_of_the_day(words: Told) -> None:
 def test_the_story_is_told_beside_the_data(demos: tuple[Told, Told]) -> None:
     for told in demos:
         assert "acknowledged" in told.err
-        assert "acknowledged" not in told.out
+        assert "message(s) acknowledged" not in told.out
         assert "Traceback" not in told.err
         assert " error" not in told.err.lower()
 
@@ -176,6 +191,18 @@ def test_one_timeline_is_shown_from_the_booking_to_the_outcome(words: Told) -> N
     for word in ("received", "SIU^S12", "not_found", "covered", "worklist", "New booking", "Asking Aetna", "co-pay 25"):
         assert word in timeline
     assert "****" not in timeline  # INTERFACES 2: `demo` masks nothing, its patients are invented
+
+
+def test_one_timeline_goes_from_the_booking_to_the_filed_consent(words: Told) -> None:
+    timeline = words.out[words.out.rindex("at (UTC)") :]
+    story = ["New booking", "handed to the signing service", "Consent to treatment: signed", "Filed: the EHR has acknowledged it"]
+    places = [timeline.index(text) for text in story]
+    assert places == sorted(places)
+
+
+def test_papers_are_told(words: Told) -> None:
+    for text in ("Rosa signed", "Tom said no", "its bar code says whose it is", "nothing is guessed, it waits for a person"):
+        assert text in words.err
 
 
 def test_the_day_sheet_and_what_went_back_to_the_ehr_are_told(words: Told) -> None:

@@ -20,15 +20,15 @@ class FarSides:
     """The partners of one clinic, opened together."""
 
     clearinghouse: Clearinghouse = field(default_factory=lambda: Clearinghouse(MEMBERS))
-    signer: SigningService = field(default_factory=SigningService)
-    carrier: Carrier = field(default_factory=Carrier)
-    charts: EhrServer = field(default_factory=EhrServer)
+    signer: SigningService = field(default_factory=lambda: SigningService())
+    carrier: Carrier = field(default_factory=lambda: Carrier())
+    charts: EhrServer = field(default_factory=lambda: EhrServer())
     """The EHR where it takes documents."""
     _open: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     async def __aenter__(self) -> Self:
         for partner in (self.clearinghouse, self.signer, self.carrier, self.charts):
-            await self._open.enter_async_context(partner)  # type: ignore[arg-type]  # each of them returns itself
+            await self._open.enter_async_context(partner)
         self.signer.facade(DropboxSign).not_ready = 0
         return self
 

@@ -14,6 +14,7 @@ from connectors.simulators.demo.far_sides import FarSides
 from connectors.simulators.signer.pdf import page
 from hub.bus.hub import Hub
 from hub.bus.operations import Operations
+from hub.errors import HubError
 from hub.formats import pages
 
 SIGNS, DECLINES = "F-101", "F-102"
@@ -39,8 +40,8 @@ class Papers:
         for scene in (self._consents, self._fax_with_a_cover_sheet, self._fax_without_a_name):
             try:
                 await scene()
-            except TimeoutError as error:
-                wrong.append(str(error))
+            except (TimeoutError, HubError) as error:
+                wrong.append(f"It did not come to what it should: {error}")
         return wrong
 
     async def _consents(self) -> None:
@@ -89,7 +90,7 @@ class Papers:
         end = time.monotonic() + PATIENCE
         while not await so():
             if time.monotonic() > end:
-                raise TimeoutError(f"It did not come to this: {what}")
+                raise TimeoutError(what)
             await asyncio.sleep(0.05)
 
 

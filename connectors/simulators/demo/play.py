@@ -34,6 +34,8 @@ PATIENCE = 15.0
 """Seconds the outcomes may take."""
 SHOWN = "F-110"
 """The appointment whose timeline is told."""
+MACHINERY = frozenset({"queued", "delivered", "answered", "due"})
+"""Lines of a timeline that say how the hub works and not what happened."""
 TOLD = "F-101"
 """The appointment of which is told what went back to the EHR."""
 
@@ -189,11 +191,17 @@ async def _report(hub: Hub, lines: list[dict[str, Any]], far: FarSides, *, as_js
         for line in lines
     ]
     table(("time", "patient", "payer", "status", "owes", "who", "what to do"), rows, empty="no visits")
-    for shown, why in ((SHOWN, "whose member id was corrected"), (SIGNS, "from its booking to the consent in the chart")):
-        _tell(f"\nThe timeline of appointment {shown}, {why}:\n")
-        trace = await Operations(hub.core, hub).run("trace", {"id": shown, "phi": True}, "demo")
-        rows = [(e["at"][11:19], e["what"], e["text"]) for e in trace["entries"]]
-        table(("at (UTC)", "what", "text"), rows, empty="nothing")
+    await _tell_timeline(hub, SHOWN, "whose member id was corrected")
+    await _tell_timeline(hub, SIGNS, "from its booking to the consent in the chart, without what the hub does for that", MACHINERY)
+
+
+async def _tell_timeline(hub: Hub, appointment: str, why: str, without: frozenset[str] = frozenset()) -> None:
+    from hub.cli.output import table
+
+    _tell(f"\nThe timeline of appointment {appointment}, {why}:\n")
+    trace = await Operations(hub.core, hub).run("trace", {"id": appointment, "phi": True}, "demo")
+    rows = [(e["at"][11:19], e["what"], e["text"]) for e in trace["entries"] if e["what"] not in without]
+    table(("at (UTC)", "what", "text"), rows, empty="nothing")
 
 
 async def _told_back(folder: Path) -> list[str] | None:
