@@ -231,6 +231,8 @@ async def test_a_subscription_is_confirmed_with_the_token_of_its_url() -> None:
         assert (found.status, found.body) == (200, b"Validation: <b>1&")
         assert found.headers["content-type"] == "text/plain; charset=utf-8"
         assert found.headers["x-content-type-options"] == "nosniff"
+        for query in (f"validationToken={'x' * 1025}", "validationToken=a&validationToken=b"):
+            assert (await post(hooks.port, b"", {}, target=f"{PATH}?{query}")).status == 401
         told = b'{"value": [{"clientState": "st4te", "resource": "users/1"}]}'
         assert (await post(hooks.port, told, {})).status == 200
         assert (await post(hooks.port, told.replace(b"st4te", b"guess"), {})).status == 401
@@ -246,6 +248,8 @@ async def test_a_subscription_is_confirmed_with_the_header_it_came_with() -> Non
         found = await post(hooks.port, b"", {"Validation-Token": "whatever-7"})
         assert (found.status, found.headers["validation-token"]) == (200, "whatever-7")
         assert len(str(found.headers)) + len(found.body) < 1024
+        for token in ("x" * 1025, "é", "a\tb"):
+            assert (await post(hooks.port, b"", {"Validation-Token": token})).status == 401
         assert (await post(hooks.port, b"{}", {"Validation-Token": "whatever-7"})).status == 401
         assert (await post(hooks.port, b"{}", {"Validation-Token": "t0ken"})).status == 200
     assert len(deliver.delivered) == 1
@@ -290,10 +294,10 @@ class Slow(FakeDeliver):
 
 async def test_a_slow_store_is_told_before_the_partner_gives_up() -> None:
     deliver = Slow()
-    async with listening(deliver, deadline="500ms") as hooks:
+    async with listening(deliver, deadline="3s") as hooks:
         began = time.monotonic()
         found = await post(hooks.port, b"{}")
-        assert 0.35 < time.monotonic() - began < 0.5 * 3
+        assert 2.3 < time.monotonic() - began < 3, "before it gives up, and not much before"
         assert (found.status, found.headers["retry-after"]) == (503, "5")
         deliver.goes_on.set()
         await until(lambda: bool(deliver.delivered))
@@ -339,14 +343,18 @@ async def test_a_mistake_in_the_program_is_for_the_partner_to_send_again() -> No
 async def test_what_is_on_its_way_when_it_closes_is_kept_and_answered() -> None:
     deliver = Slow()
     async with listening(deliver) as hooks, line(hooks.port) as partner:
+        port = hooks.port
         await partner.say(request(b"{}", signed(b"{}")))
         await asyncio.sleep(0.05)
         closing = asyncio.create_task(hooks.close())
         await asyncio.sleep(0.05)
+        later = await post(port, b"{}")
+        assert (later.status, later.headers["retry-after"]) == (503, "5"), "what comes now is to come again"
         deliver.goes_on.set()
         assert (await partner.answer()).status == 200
         await closing
     assert len(deliver.delivered) == 1
+    assert deliver.away == ["closing"]
 
 
 async def test_a_partner_may_be_slowed() -> None:
@@ -384,6 +392,29 @@ async def test_a_long_body_is_not_read() -> None:
             assert (await partner.answer()).status == 413
             assert await partner.ended()
     assert [len(message.body) for message in deliver.delivered] == [4096]
+
+
+async def test_what_comes_at_once_has_room_only_so_far() -> None:
+    """Bodies of 32 MiB on five connections would be more than there is room for; what was read frees its room."""
+    half = b"x" * (28 * 1024 * 1024)
+    head = request(b"", signed(b"{}")).replace(b"Content-Length: 0", b"Content-Length: 31000000")
+    deliver = FakeDeliver()
+    async with listening(deliver) as hooks, contextlib.AsyncExitStack() as stack:
+        for _ in range(2):
+            lines = [await stack.enter_async_context(line(hooks.port)) for _ in range(4)]
+            for partner in lines:
+                await partner.say(head + half)
+            one_more = await stack.enter_async_context(line(hooks.port))
+            saying = asyncio.create_task(one_more.say(head + half))
+            found = await one_more.answer()
+            assert (found.status, found.headers["retry-after"]) == (503, "5")
+            with contextlib.suppress(ConnectionError):
+                await saying
+            for partner in lines:
+                partner.writer.transport.abort()
+            await until(lambda: deliver.away.count("gone") % 4 == 0 and "gone" in deliver.away)
+        assert (await post(hooks.port, b"{}")).status == 200
+    assert deliver.away.count("too_much") == 2
 
 
 SLOW_HEADS = {

@@ -430,6 +430,35 @@ def test_other_credentials_are_not(given: str) -> None:
     assert verify(way(name), delivery(b"{}", {"Authorization": given}), NOW) == (False, "wrong_signature")
 
 
+def test_hex_may_be_written_large_and_base64_may_not() -> None:
+    for name, good in (
+        ("the body, hex in the query (PandaDoc)", True),
+        ("the body, Base64 in numbered headers (DocuSign)", False),
+    ):
+        sent = WAYS[name][2]
+        headers = [(n, v.upper()) for n, v in sent.headers]
+        large = replace(sent, headers=headers, url=sent.url.replace("a881d2a4af20", "A881D2A4AF20"))
+        assert verify(way(name), large, NOW).good == good
+
+
+def test_two_sets_of_credentials_are_none() -> None:
+    name = "user and password (Sinch, Documo)"
+    sent = WAYS[name][2]
+    assert not verify(way(name), replace(sent, headers=[*sent.headers, ("authorization", "Basic eDp5")]), NOW).good
+
+
+def test_of_a_thousand_signatures_few_are_looked_at() -> None:
+    name = "id, time and body (Standard Webhooks, Stedi)"
+    sent = WAYS[name][2]
+
+    def after(count: int) -> Delivery:
+        many = [(n, "v1,AAAA " * count + v if n == "webhook-signature" else v) for n, v in sent.headers]
+        return replace(sent, headers=many)
+
+    assert verify(way(name), after(10), NOW).good
+    assert verify(way(name), after(1000), NOW) == (False, "wrong_signature")
+
+
 def test_what_is_not_signed_is_taken_with_a_reason_only() -> None:
     how = Verify.model_validate({"how": "unsigned", "reason": "this vendor signs nothing"})
     assert verify(how, delivery(b"anything"), NOW).good
