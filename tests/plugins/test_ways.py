@@ -17,7 +17,6 @@ from connectors.simulators.ehr import EhrClient
 from hub.cli.operate import operate
 from tests.plugins.clinic import (
     ELIGIBILITY,
-    PATIENCE,
     PAYERS,
     PLAN,
     SHARED,
@@ -220,23 +219,30 @@ async def test_a_question_under_way_survives_kill_9_and_is_asked_once(tmp_path: 
         facade = house.facade(FormPoll)
         facade.looks = 1000 if moment == "between two looks" else 1
         hub = HubProcess(clinic_of(tmp_path, WAYS["form and poll"], house.port, ehr_port=port))
-        await asyncio.to_thread(hub.start)
+        ending = {} if moment == "between two looks" else {"CLINIC_HUB_FAILPOINTS": "kill@sent"}
+        killed = HubProcess(hub.file, env=ending)
+        await asyncio.to_thread(killed.start)
+        process = killed.process
+        assert process is not None
         try:
             async with EhrClient("127.0.0.1", port) as ehr:
                 for body in (adt("A04", pid(mrn("42")), in1()), siu("S12", "F-1", at(10), pid(mrn("42")))):
                     assert (await ehr.send(body)).code == "AA"
-                await until(lambda: any(coverage.looks > 1 for coverage in facade.coverages.values()), PATIENCE)
-            await asyncio.to_thread(hub.kill)
-            for coverage in facade.coverages.values():
-                coverage.looks_left = 0
-            await asyncio.to_thread(hub.start)
+                await until(lambda: any(coverage.looks > 1 for coverage in facade.coverages.values()), timeout=20)
+                await until(lambda: not ending or process.poll() is not None, timeout=20)
+        finally:
+            await asyncio.to_thread(killed.kill)
+        for coverage in facade.coverages.values():
+            coverage.looks_left = 0
+        await asyncio.to_thread(hub.start)
+        try:
 
             async def is_covered() -> bool:
                 card = await asyncio.to_thread(operate, str(hub.file), "eligibility.show", {"appointment": "F-1"})
                 return bool(card["outcome"] == "covered")
 
-            await until(is_covered, PATIENCE)
+            await until(is_covered, timeout=20)
             assert len(house.ledger.entries) == 1
-            await until(lambda: all(coverage.deleted for coverage in facade.coverages.values()), PATIENCE)
+            await until(lambda: all(coverage.deleted for coverage in facade.coverages.values()), timeout=20)
         finally:
             await asyncio.to_thread(hub.terminate)
