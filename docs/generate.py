@@ -220,18 +220,23 @@ def _first(thing: Any) -> str:
 
 
 def _settings(model: type[BaseModel], prefix: str = "", main: str | None = None) -> str:
-    rows = _rows(model, prefix, main)
+    rows = _rows(model, prefix, main, {})
     return "| setting | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
-def _rows(model: type[BaseModel], prefix: str, main: str | None) -> list[str]:
+def _rows(model: type[BaseModel], prefix: str, main: str | None, told: dict[type[BaseModel], str]) -> list[str]:
+    """A line for each setting; `told` has the parts that were listed already, and where: they are not listed again."""
     rows = []
     for name, info in model.model_fields.items():
-        inner = _inner(info.annotation)
-        shown = f"**`{prefix}{name}`**" if name == main else f"`{prefix}{name}`"
-        rows.append(f"| {shown} | {_default(info)} | {_cell(info.description or _first(inner))} |")
-        if inner is not None:
-            rows += _rows(inner, f"{prefix}{name}.", None)
+        inner, path = _inner(info.annotation), f"{prefix}{name}"
+        shown = f"**`{path}`**" if name == main else f"`{path}`"
+        text = info.description or _first(inner)
+        if inner in told:
+            text += f" Its settings are those of `{told[inner]}`."
+        rows.append(f"| {shown} | {_default(info)} | {_cell(text)} |")
+        if inner is not None and inner not in told:
+            told[inner] = path
+            rows += _rows(inner, f"{path}.", None, told)
     return rows
 
 
