@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import ValidationError
 
+from connectors.esign import Esign
 from connectors.esign.settings import EsignConfig
 from connectors.simulators.signer import DocuSign, DropboxSign, SigningService
 from hub.errors import ConnectionDown
-from tests.connectors.signing import SigningContract
+from hub.message import Message
+from hub.records_signing import EnvelopeOrder
+from hub.testing import ConnectorContract
+from tests.connectors.signing import JANE, SigningContract
 from tests.hub.net.test_auth import RSA, pem, public_pem
+from tests.support import free_port
 
 
 class TestDocuSign(SigningContract):
@@ -82,6 +88,8 @@ class TestMadeUp(SigningContract):
     vendor = "made_up"
     facade = "dropbox_sign"
     finds = False
+    test_what_passes_costs_nothing_but_time = None  # type: ignore[assignment]  # the same with every profile
+    test_a_look_that_went_wrong_is_a_connection_that_is_down = None  # type: ignore[assignment]
 
     def settings(self, service: SigningService, folder: Path) -> str:
         (folder / "key.txt").write_text("Basic c2lnbi1hcGkta2V5Og==")
@@ -131,6 +139,45 @@ kinds:
     void: {path: "/v3/signature_request/cancel/{partner_id}", nothing: [404]}
     fetch: {method: GET, path: "/v3/signature_request/files/{partner_id}", not_yet: [409]}
 """
+
+
+class TestEsign(ConnectorContract):
+    connector = Esign
+    config: ClassVar[dict[str, Any]] = {
+        "url": "http://127.0.0.1:9/v3",
+        "auth": {"api_key": "sign-api-key", "key_as": "basic_user"},
+        "send_template": {
+            "path": "/signature_request/send_with_template",
+            "as": "multipart",
+            "body": {
+                "template_ids": ["{template}"],
+                "title": "{text}",
+                "signers": {"each": "signers", "as": {"email_address": "{email}", "name": "{name}"}},
+            },
+            "answer": {"partner_id": "signature_request.signature_request_id"},
+        },
+        "look": {"method": "GET", "path": "/signature_request/{partner_id}"},
+        "states": [{"state": "sent", "if": {"signature_request.title": ["*"]}}],
+        "void": {"path": "/signature_request/cancel/{partner_id}"},
+        "fetch": {"method": "GET", "path": "/signature_request/files/{partner_id}"},
+    }
+
+    async def far_side(self, config: dict[str, Any]) -> SigningService:
+        """Its port is known once it is open."""
+        self.service = SigningService(pace=0, port=free_port())
+        config["url"] = f"{self.service.base}/v3"
+        return self.service
+
+    def outgoing(self) -> Message:
+        order = EnvelopeOrder(id="sig-1", action="send", template="t-1", signers=[JANE])
+        return Message(order.model_copy(update={"text": self.sample.decode("latin-1")}), "envelope_order")
+
+    def arrived(self, connection: Esign, tmp_path: Path) -> bytes | None:
+        [envelope] = self.service.table.by_id.values()
+        return envelope.title.encode("latin-1")
+
+    def without_partner(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return {**settings, "url": f"http://127.0.0.1:{free_port()}/v3"}
 
 
 # Settings that cannot be.
