@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from connectors.webhook.endpoint import HANG_UP, RETRY_AFTER, Endpoint, Reply, Request
+from connectors.webhook.endpoint import HANG_UP, Endpoint, Reply, Request
 from connectors.webhook.settings import WebhookConfig
 from hub.errors import ConnectionDown
 from hub.net.tls import ServerTls
@@ -32,7 +32,7 @@ class Door:
         self._tls = config.tls
         self.endpoints: dict[str, Endpoint] = {}
         self._closed: set[str] = set()
-        """Paths of connections that were closed while others stay: partners are to try again."""
+        """Paths of connections that were closed while others stay: as if nobody listened there, so that partners try again."""
         self._limits = Limits(pins=config.tls.client_pins if config.tls is not None else ())
         self._server = Server(self, limits=self._limits, tls=ServerTls(config.tls).context if config.tls is not None else None)
         self._address = (config.host, config.port)
@@ -95,8 +95,7 @@ class Door:
         if sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEADERS:
             reply = Reply(431, headers={"connection": "close"})
         elif found is None:
-            later = {"retry-after": str(RETRY_AFTER)} if path.rstrip("/") in self._closed else None
-            reply = Reply(503 if later else 404, headers={"connection": "close", **(later or {})})
+            reply = HANG_UP if path.rstrip("/") in self._closed else Reply(404, headers={"connection": "close"})
         else:
             endpoint, rest = found
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
