@@ -241,6 +241,12 @@ class Destination(Connector[ConfigT]):
     repeat: ClassVar[Literal["safe", "ask"]] = "safe"
     """`safe`: a message may be sent again under the same id. `ask`: a doubtful send is for a person to decide."""
 
+    def may_repeat(self, message: Message) -> bool:  # noqa: ARG002 - for those that override it
+        """Whether this message may be sent again after a doubtful send.  A destination that takes questions beside orders
+        (how is it?) says so of each.
+        """
+        return self.repeat == "safe"
+
     async def open_destination(self) -> None:
         """Prepares to send; reaching the partner may wait for the first message."""
 

@@ -2,7 +2,8 @@
 
 Three formats are taken, each is asked and answered:
 
-    document   an order.  Headers: fax (our id), reference (our id of the try), to (E.164), from_name, cover -> fax_report
+    document   an order.  Headers: fax (our id), reference (our id of the try), to (E.164), from_name, cover; of the try before:
+               before (its reference), before_partner_id                                                    -> fax_report
     look, fax  how is it?  Headers: fax, reference, partner_id (where it is known)                          -> fax_report
     fetch      one that came in.  Headers: partner_id                                                       -> document
 
@@ -54,6 +55,9 @@ class FaxLine(Poller[FaxConfig], Destination[FaxConfig]):
             self._connected = Api(self.name, self.config)
         return self._connected
 
+    def may_repeat(self, message: Message) -> bool:
+        return message.format != "document"  # all else are questions
+
     async def send(self, message: Message) -> Message | None:
         match message.format:
             case "document":
@@ -74,6 +78,8 @@ class FaxLine(Poller[FaxConfig], Destination[FaxConfig]):
             raise MessageUnusable("the number to fax to is not written as +13125550100 (E.164)", code="FAX-002")
         if not reference:
             raise MessageUnusable("the order of a fax has no reference, by which it is found again", code="FAX-001")
+        if (report := await self._arrived_before(message)) is not None:
+            return report
         if message.generation and (known := await self._known(reference)) is not None:
             return self._report(known, reference=reference)  # a person had it sent again: it may have been sent after all
         answer = await self._api.order(self.config.send, await self._values_of(message, to, reference), find=self.config.find)
@@ -82,6 +88,15 @@ class FaxLine(Poller[FaxConfig], Destination[FaxConfig]):
         if answer is None:
             raise DoubtfulSend(f"{self.name}: the carrier took a fax and did not say under which id; it may have been sent")
         return self._report(answer, reference=reference)
+
+    async def _arrived_before(self, message: Message) -> FaxReport | None:
+        """The try before, if it arrived after all: then nothing is sent.  Carriers report failures that were none."""
+        reference, partner_id = message.headers.get("before", ""), message.headers.get("before_partner_id", "")
+        if self.config.look is None or not reference or not partner_id:
+            return None
+        answer = await self._api.ask(self.config.look, self._values({"reference": reference, "partner_id": partner_id}))
+        report = self._report(answer, reference=reference, partner_id=partner_id) if answer is not None else None
+        return report if report is not None and report.state == "sent" else None
 
     async def _values_of(self, message: Message, to: str, reference: str) -> dict[str, Any]:
         cover = message.headers.get("cover", "")
@@ -119,7 +134,7 @@ class FaxLine(Poller[FaxConfig], Destination[FaxConfig]):
             raise MessageUnusable(f"{self.name} cannot ask how a fax is: its profile has no `look`", code="FAX-001")
         answer = await self._api.ask(self.config.look, self._values({"reference": reference, "partner_id": partner_id}))
         if answer is None:  # the carrier has forgotten it: what is known stays
-            return FaxReport(reference=reference, partner_id=partner_id, state="unknown", reason="unknown to the carrier")
+            return FaxReport(reference=reference, partner_id=partner_id, state="unknown")
         return self._report(answer, reference=reference, partner_id=partner_id)
 
     async def _known(self, reference: str) -> Answer | None:
@@ -221,7 +236,8 @@ class FaxLine(Poller[FaxConfig], Destination[FaxConfig]):
 
 
 def _told(report: FaxReport, message: Message) -> Message:
-    known = report.model_copy(update={"fax": message.headers.get("fax", ""), "reference": message.headers.get("reference", "")})
+    reference = report.reference or message.headers.get("reference", "")
+    known = report.model_copy(update={"fax": message.headers.get("fax", ""), "reference": reference})
     return Message(known, "fax_report", headers={"answer": report.state})
 
 

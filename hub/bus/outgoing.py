@@ -82,7 +82,7 @@ class OutgoingTarget(Target):
 
     async def handle(self, item: Item) -> None:
         message = await self._bodies.load(item.message)
-        if self.destination.repeat == "ask":
+        if not self.destination.may_repeat(message):
             if item.doubtful:
                 await self._doubtful(item, message, DoubtfulSend("the hub stopped while this was being sent"))
                 return

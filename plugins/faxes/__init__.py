@@ -13,7 +13,7 @@ from hub.records_fax import Fax
 from hub.step import AnyStep
 from plugins.faxes.arriving import FaxEvent
 from plugins.faxes.operations import OPERATIONS
-from plugins.faxes.ordering import JOB, FaxOrder, SendFax, order_fax, prepare_order
+from plugins.faxes.ordering import JOB, FaxOrder, SendFax, keep_fax, prepare_order
 from plugins.faxes.progress import LOOK, FaxFailed, SaveFax, prepare_look
 
 
@@ -36,7 +36,7 @@ def register_records() -> list[RecordKind]:
         return found
 
     plain = frozenset({"state", "direction", "appointment", "document", "reference", "partner", "came_in"})
-    return [RecordKind("fax", Fax, keys, plain, save=order_fax)]
+    return [RecordKind("fax", Fax, keys, plain, save=keep_fax)]
 
 
 @hookimpl

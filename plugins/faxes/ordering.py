@@ -49,6 +49,8 @@ class SendFaxConfig(StepConfig):
 
     to: Number = ""
     """Number to fax to, with its country: +13125550100. Without it the header `fax_to` of the message says."""
+    to_in_name: bool = False
+    """The number is how the name of the file begins, up to a blank or `_`: +13125550100_letter.pdf."""
     from_name: str = Field(default="", max_length=80)
     """Who sends it, for the carrier and the cover page."""
     cover: list[str] = Field(default=[], max_length=20)
@@ -69,11 +71,7 @@ class SendFax(Step[SendFaxConfig]):
         if message.record is not None:
             raise MessageUnusable(f"send_fax works on the bytes of a document, but this is {message.format}", code="FAX-004")
         headers = message.headers
-        try:
-            to = self.config.to or in_e164(headers.get("fax_to", ""))
-        except ValueError:
-            text = "nobody says where to fax to: set `to`, or the header fax_to to a number such as +13125550100"
-            raise MessageUnusable(text, code="FAX-002") from None
+        to = self.config.to or self._number_of(headers)
         fax = Fax(
             id="",
             to=to,
@@ -89,11 +87,30 @@ class SendFax(Step[SendFaxConfig]):
         saved = await context.save(fax)
         return message.derive(message.payload, format=message.format, headers={"fax": saved.id})
 
+    def _number_of(self, headers: Mapping[str, str]) -> str:
+        given = headers.get("fax_to", "")
+        if self.config.to_in_name:
+            given = re.split(r"[ _]", headers.get("file", "").removesuffix(".pdf"), maxsplit=1)[0]
+        try:
+            return in_e164(given)
+        except ValueError:
+            text = "nobody says where to fax to: set `to`, the header fax_to, or the name of the file to a number as +13125550100"
+            raise MessageUnusable(text, code="FAX-002") from None
 
-async def order_fax(fax: Fax, context: Context) -> Fax:
-    """How a fax is saved: a new one is ordered, its first try is due now.  Raises MessageUnusable for one that cannot be sent."""
-    if fax.id:
-        raise MessageUnusable("a fax is saved once, when it is ordered; what follows is reported by its line", code="FAX-004")
+
+async def keep_fax(fax: Fax, context: Context) -> Fax:
+    """How a fax is saved: one without an id is new and is ordered, of others this plugin alone says what has become of them.
+
+    Saving, and not only keeping, lets other plugins react.  Raises MessageUnusable for one that cannot be sent.
+    """
+    if not fax.id:
+        return await _order(fax, context)
+    await context.put(fax)
+    return fax
+
+
+async def _order(fax: Fax, context: Context) -> Fax:
+    """Its first try is due now."""
     if fax.kept is None:
         raise MessageUnusable("a fax without a document cannot be sent", code="FAX-004")
     try:
@@ -148,11 +165,18 @@ class FaxOrder(Step[StepConfig]):
             context.plan(Due(LOOK, fax.id, context.now + timedelta(seconds=wait), {"fax": fax.id, "reference": one.reference}))
         body = context.body(fax.kept)
         headers = {"fax": fax.id, "reference": one.reference, "to": fax.to, "try": str(len(tried.tries))}
+        headers |= _before(fax)
         headers |= {"from_name": fax.sender} if fax.sender else {}
         headers |= {"cover": "\n".join(fax.cover)} if fax.cover else {}
         if first == 1:
             return message.derive(body, format="document", headers=headers)
         return message.derive(await pages.part(body, first), format="document", headers=headers)
+
+
+def _before(fax: Fax) -> dict[str, str]:
+    """The try before, for a last look at it: it may have arrived after all."""
+    last = fax.tries[-1] if fax.tries else None
+    return {"before": last.reference, "before_partner_id": last.partner_id} if last is not None and last.partner_id else {}
 
 
 def next_page(fax: Fax) -> int:

@@ -99,7 +99,7 @@ def wait_for_next(fax: Fax) -> float | None:
 
 async def settle(old: Fax, new: Fax, context: Context) -> None:
     """Keeps what a fax has become, and does what follows."""
-    await context.put(new)
+    await context.save(new)
     if new.appointment:
         context.key("appointment", new.appointment)
     context.key("fax", new.id)

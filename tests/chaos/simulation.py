@@ -322,6 +322,9 @@ class Partner:
         self.doubtful: set[bytes] = set()
         """Taken without an answer, or without a mark when the hub was killed: it may come once more."""
 
+    def may_repeat(self, message: Message) -> bool:
+        return self.repeat == "safe"
+
     def killed(self) -> None:
         disk = self._world.disk
         unmarked = {disk.messages[row.message].body or b"" for row in disk.open(f"to:{self.name}").values()}

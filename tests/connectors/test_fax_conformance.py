@@ -57,6 +57,14 @@ class FaxContract:
     polls = True
     """Whether what came in can be looked for."""
 
+    def __init_subclass__(cls) -> None:
+        """What a carrier cannot do at all needs no test."""
+        if not cls.finds:
+            cls.test_it_is_found_although_the_carrier_lists_it_late = None  # type: ignore[assignment]
+        if not cls.polls:
+            cls.test_what_came_in_is_brought_once_and_then_taken = None  # type: ignore[assignment]
+            cls.test_what_came_in_is_not_lost_whatever_goes_wrong = None  # type: ignore[assignment]
+
     @asynccontextmanager
     async def line(self, tmp_path: Any, carrier: Carrier) -> AsyncIterator[FaxLine]:
         text = "connections:\n  line:\n" + self.settings.replace("@BASE@", carrier.base) + "\nflows: {}\n"
@@ -145,8 +153,6 @@ class FaxContract:
             assert carrier.faxes.out == []
 
     async def test_it_is_found_although_the_carrier_lists_it_late(self, tmp_path: Any) -> None:
-        if not self.finds:
-            pytest.skip("this carrier cannot be asked by our reference")
         async with Carrier() as carrier, self.line(tmp_path, carrier) as line:
             carrier.faults.script("silent after commit", to="send")
             carrier.faults.script("503", "500", to="find")
@@ -182,8 +188,6 @@ class FaxContract:
     # What came in.
 
     async def test_what_came_in_is_brought_once_and_then_taken(self, tmp_path: Any) -> None:
-        if not self.polls:
-            pytest.skip("this carrier tells by webhook what came in")
         async with Carrier() as carrier, self.line(tmp_path, carrier) as line:
             deliver = FakeDeliver()
             await line.poll(deliver)
@@ -205,8 +209,6 @@ class FaxContract:
 
     @pytest.mark.parametrize("to", ["inbox", "fetch", "taken"])
     async def test_what_came_in_is_not_lost_whatever_goes_wrong(self, tmp_path: Any, to: str) -> None:
-        if not self.polls:
-            pytest.skip("this carrier tells by webhook what came in")
         async with Carrier() as carrier, self.line(tmp_path, carrier) as line:
             deliver = FakeDeliver()
             for number, word in enumerate(NO_ANSWER, start=1):

@@ -144,6 +144,33 @@ async def test_after_a_line_broke_off_only_the_rest_is_sent(tmp_path):
         assert [one["first_page"] for one in (await shown(hub, id))["history"]] == [1, 3]
 
 
+async def test_other_plugins_hear_what_becomes_of_a_fax(tmp_path, monkeypatch):
+    from hub.step import Reaction
+
+    async with faxing(tmp_path) as (hub, _):
+        heard = []
+
+        async def note(fax, context):
+            heard.append(fax.state)
+
+        monkeypatch.setitem(hub.core.clinic.catalogue.reactions, "test", Reaction("test", "fax", note))
+        id = await send(hub, "+13125550109")
+        await until(is_in(hub, id, "sent"))
+        assert heard[0] == "ordered"
+        assert "waiting" in heard
+        assert heard[-1] == "sent"
+
+
+async def test_a_failure_that_was_none_is_found_before_the_next_try(tmp_path):
+    """No webhook tells of it, and nobody looks any more: the try before is looked at before anything is sent."""
+    async with faxing(tmp_path, hooks=False) as (hub, carrier):
+        id = await send(hub, "+13125550105", policy={**FAST, "other": ["500ms"]})
+        await until(is_in(hub, id, "sent"))
+        await settled(hub)
+        assert len(carrier.faxes.out) == 1
+        assert await to_do(hub) == []
+
+
 async def test_a_late_success_counts_and_ends_what_was_planned(tmp_path):
     async with faxing(tmp_path) as (hub, carrier):
         id = await send(hub, "+13125550105")

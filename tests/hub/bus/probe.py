@@ -127,6 +127,15 @@ class ProbeAsk(ProbeOut):
     repeat = "ask"
 
 
+class ProbeLook(ProbeAsk):
+    """The same, and what it is sent here only asks: how is the fax?"""
+
+    kind = "probe_look"
+
+    def may_repeat(self, message: Message) -> bool:
+        return True
+
+
 def write_line(file: Path, line: str) -> None:
     with file.open("a") as handle:
         handle.write(line + "\n")
@@ -196,7 +205,7 @@ async def _change(params: ThingParams, context: Context) -> dict[str, Any]:
 
 @hookimpl
 def register_connectors() -> list[type[AnyConnector]]:
-    return [ProbeIn, ProbeOut, ProbeAsk]
+    return [ProbeIn, ProbeOut, ProbeAsk, ProbeLook]
 
 
 @hookimpl

@@ -199,7 +199,14 @@ async def test_what_the_partner_refused_is_in_no_doubt(world: World, tmp_path: P
     assert one(store, "SELECT attempts FROM work WHERE target = 'to:fax'") == 2
 
 
-@pytest.mark.parametrize(("kind", "times"), [pytest.param("probe_out", 2, id="safe"), pytest.param("probe_ask", 1, id="ask")])
+@pytest.mark.parametrize(
+    ("kind", "times"),
+    [
+        pytest.param("probe_out", 2, id="safe"),
+        pytest.param("probe_ask", 1, id="ask"),
+        pytest.param("probe_look", 2, id="a question where others are orders"),
+    ],
+)
 async def test_a_send_that_a_stop_interrupts_is_doubtful_only_where_it_may_not_be_repeated(
     world: World, tmp_path: Path, store: Path, kind: str, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,4 +232,5 @@ def test_each_connector_says_whether_it_may_repeat() -> None:
     """HL7 v2, X12 inquiries and files by name are safe; whoever adds a fax, a text or a call has to say `ask`."""
     connectors = Registry().catalogue.connectors
     said = {name: kind.repeat for name, kind in connectors.items() if issubclass(kind, Destination)}
-    assert said == dict.fromkeys(("caqh_core", "folder", "form_poll", "http", "mllp_sender", "sftp"), "safe")
+    safe = {name for name, repeat in said.items() if repeat == "safe"}
+    assert safe == {"caqh_core", "folder", "form_poll", "http", "mllp_sender", "sftp"}
