@@ -386,6 +386,15 @@ CODES: dict[str, tuple[str, str]] = {
     "PLG-004": ("A hook is async.", "Hooks are plain functions; work belongs into connectors and steps."),
     "PLG-005": ("Two modules bring a thing of the same name.", "Both are named; rename one or disable it."),
     "PLG-006": ("A plugin failed while it was collected.", "Mend it, or write its name under `disable`."),
+    "REF-001": (
+        "A step of referrals stands where it cannot work.",
+        "Begin the flow with `from: {due: referral}` and `send_referral`; put `note_referral` between `track_mail` and the `ask`.",
+    ),
+    "REF-002": (
+        "The directory of specialists does not say how one is reached.",
+        "Add the name, fax number or direct address the text speaks of, `hub reload`, then send the referral again.",
+    ),
+    "REF-003": ("The documents of a referral cannot be sent.", "The text says which and why; send the referral again without it."),
     "RPL-001": ("Nothing says which messages to replay.", "Name ids or a filter."),
     "RPL-002": ("The number of messages was not confirmed.", "Run it with --dry-run, then with --yes and that number."),
     "RPL-003": ("A message is still on its way.", "Wait until it has ended."),

@@ -514,6 +514,7 @@ class _Loader:
         layered = self.step_layer(step, kind_key, settings)
         if layered is None or (config := self.values.typed(step.Config, layered, f"in the step {kind!r}")) is None:
             return None
+        config = _anchored(config, self.folder)
         self.check_references(step, config, layered)
         main = getattr(config, step.main) if step.main else None
         return StepSettings(own_name or (f"{kind}:{main}" if isinstance(main, str) else kind), step, config)
