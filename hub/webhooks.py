@@ -21,12 +21,14 @@ from hub.format import Fields, Format, Keys
 from hub.formats.dotted import DottedFields, path_error
 from hub.formats.loose_json import Unreadable, read_json
 from hub.message import Message
-from hub.net.forms import Form, FormUnusable, is_form, read_form
+from hub.net.forms import URL_ENCODED, Form, FormUnusable, is_form, read_form
 from hub.net.multipart import Part, media_type
 
 NAME = "webhook"
 MOST_DEPTH = 8
 """Brackets in the name of a field that are looked into: fax[id] has one."""
+_LIKE_A_FORM = re.compile(rb"[\w.%+\[\]-]+=")
+"""How a form begins that does not say what it is: a file on a disk, in `hub try`."""
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
 
@@ -36,6 +38,8 @@ class Unread(Exception):
 
 def data_of(body: bytes, content_type: str) -> Any:
     """What a body says, as dicts, lists and texts.  Raises Unread."""
+    if not content_type and _LIKE_A_FORM.match(body):
+        content_type = URL_ENCODED
     try:
         return _form_data(read_form(body, content_type)) if is_form(content_type) else read_json(body)
     except (FormUnusable, Unreadable) as error:

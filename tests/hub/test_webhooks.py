@@ -42,6 +42,12 @@ def test_a_form_is_read_by_path(name: str, kind: str) -> None:
     assert fields_of(body, content_type).get_all(path) == values
 
 
+def test_a_form_that_does_not_say_what_it_is_is_one() -> None:
+    assert fields_of(b"fax[id]=7&a=%7B", "").get("fax.id") == "7"
+    with pytest.raises(Unread):
+        fields_of(b"fax[id]=7", "text/plain")
+
+
 def test_a_file_of_a_form_says_what_it_is_and_is_there() -> None:
     body, content_type = form([("a", "1")], [("doc[scan]", "fax 1.pdf", b"%PDF-1.7\r\n\r\n\0")])
     message = Message(body, "webhook", headers={"content_type": content_type})
