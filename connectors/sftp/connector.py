@@ -13,19 +13,22 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from connectors.sftp import names
-from connectors.sftp.session import Entry, NotAllowed, Session, wrong_key
 from connectors.sftp.settings import SftpConfig
+from connectors.sftp.told import Entry, NotAllowed, wrong_key
 from hub.connector import Deliver, Destination, Poller
 from hub.errors import ConnectionDown, MessageRejected
 from hub.formats.hl7v2 import split
 from hub.message import Message
 from hub.net.files import file_name
 from hub.net.worker import Worker
+
+if TYPE_CHECKING:
+    from connectors.sftp.session import Session
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -330,9 +333,14 @@ class Sftp(Poller[SftpConfig], Destination[SftpConfig]):
             raise ConnectionDown(f"{self.name}: closed")
         if self._session is None or not self._session.alive:
             self._let_go()
-            self._session = Session(self.name, self.config)
+            self._session = self._new_session()
             self._log_in(self._session)
         return self._session
+
+    def _new_session(self, *, log_in: bool = True) -> Session:
+        from connectors.sftp.session import Session  # paramiko is loaded where there is a server to reach
+
+        return Session(self.name, self.config, log_in=log_in)
 
     def _log_in(self, session: Session) -> None:
         try:
@@ -354,7 +362,7 @@ class Sftp(Poller[SftpConfig], Destination[SftpConfig]):
     async def check(self) -> str:
         config = self.config
         if not config.pins:
-            seen = Session(self.name, config, log_in=False)
+            seen = self._new_session(log_in=False)
             try:
                 await self._worker.run(seen.open)
                 raise wrong_key(self.name, f"{config.host}:{config.port}", seen.key_shown, pinned=False)

@@ -14,13 +14,13 @@ import logging
 import socket
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import paramiko
 from paramiko.sftp import CMD_CLOSE, CMD_EXTENDED, CMD_INIT, CMD_NAME, CMD_OPENDIR, CMD_READDIR, CMD_VERSION
 
 from connectors.sftp.settings import Pin, SftpConfig, fingerprint_of
+from connectors.sftp.told import Entry, NotAllowed, wrong_key
 from hub.errors import ConnectionDown
 
 KEEPALIVE = 30
@@ -56,24 +56,6 @@ SAFE = {
 
 # Its lines hold names of files down to debugging; what goes wrong reaches us as exceptions.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file as the server lists it."""
-
-    name: bytes
-    size: int
-    changed: int
-    """Seconds since 1970, by the server's clock."""
-    plain: bool
-    """False for folders, links and the like."""
-
-
-class NotAllowed(ConnectionDown):
-    """The server does not let us do that."""
-
-    code = "SFT-005"
 
 
 class Session:
@@ -273,21 +255,6 @@ class Session:
 
     def _failed(self, doing: str, why: str, code: str) -> ConnectionDown:
         return ConnectionDown(f"{self._name}: cannot {doing} {self._where}: {why}", code=code)
-
-
-def wrong_key(name: str, where: str, shown: str, *, pinned: bool) -> ConnectionDown:
-    """The server is not, or not yet, known; says what to do."""
-    if pinned:
-        text = (
-            f"{name}: {where} shows another host key than the pinned one: {shown}. Nothing was sent. It is never accepted by "
-            "itself: ask the partner by another way whether the key is new, then change `host_key`"
-        )
-        return ConnectionDown(text, code="SFT-002")
-    text = (
-        f"{name}: no `host_key` is pinned, and nothing was sent; {where} shows {shown}. Compare it with what the partner gave "
-        "you by another way, then set `host_key` to it"
-    )
-    return ConnectionDown(text, code="SFT-001")
 
 
 class _Sftp(paramiko.SFTPClient):
