@@ -40,8 +40,7 @@ class MailSender(Destination[MailSenderConfig]):
         self._under_way: set[Submission] = set()
 
     async def send(self, message: Message) -> Message | None:
-        order = await asyncio.to_thread(self._order, message)
-        draft = self._draft(message, order)
+        draft = await asyncio.to_thread(lambda: self._draft(message, self._order(message)))
         content = await asyncio.to_thread(write_mail, draft)
         if len(content) > self.config.max_size:
             text = f"{self.name}: the mail has {len(content)} bytes, more than max_size ({self.config.max_size})"

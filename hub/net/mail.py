@@ -11,7 +11,7 @@ import smtplib
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
@@ -31,6 +31,8 @@ LOGIN_WANTED = frozenset({530, 534, 535, 538})
 """What a server says that does not know us, or not well enough (RFC 4954, section 6)."""
 CLOSING = 421
 """What a server says that is about to go, whatever it was asked (RFC 5321, section 3.8)."""
+PIECE = 256 * 1024
+"""Bytes of a mail that are handed over at once."""
 _ENHANCED = re.compile(rb"[245]\.\d{1,3}\.\d{1,3}(?!\S)")
 
 
@@ -55,8 +57,7 @@ class MailServer:
 
     def context(self) -> ssl.SSLContext:
         """TLS towards it, for smtplib and imaplib.  Raises ConfigError when a file cannot be used."""
-        context = client_context(self.tls)
-        return context if self.tls.server_name is None else _named(context, self.tls.server_name)
+        return _named(client_context(self.tls), self.tls.server_name or self.host)
 
     def xoauth2(self) -> str:
         """How a token is shown (Google's and Microsoft's XOAUTH2)."""
@@ -64,7 +65,7 @@ class MailServer:
 
 
 class _Named(ssl.SSLContext):
-    """A context for a server whose certificate has another name than its address."""
+    """A context that knows the name the server's certificate must have, whatever the library thinks it is."""
 
     server_name = ""
 
@@ -140,11 +141,14 @@ class Submission:
     def _connected(self) -> smtplib.SMTP:
         server, context = self._server, self._server.context()
         if server.encryption == "always":
-            connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=server.timeout, context=context)
+            connection: smtplib.SMTP = smtplib.SMTP_SSL(timeout=server.timeout, context=context)
         else:
-            connection = smtplib.SMTP(server.host, server.port, timeout=server.timeout)
-        self._connection = connection
+            connection = smtplib.SMTP(timeout=server.timeout)
+        self._connection = connection  # before it connects, so that `stop` finds it
         try:
+            code, _ = connection.connect(server.host, server.port)
+            if code != 220:
+                raise ConnectionDown(f"{self._where} answers {code}")
             self._introduce(connection, context)
         except BaseException:
             connection.close()
@@ -212,7 +216,8 @@ class Submission:
 
     def _content(self, connection: smtplib.SMTP, content: bytes) -> None:
         self._expect(354, connection.docmd("DATA"), "the mail")
-        connection.send(re.sub(rb"(?m)^\.", b"..", content))
+        for piece in _stuffed(content):
+            connection.send(piece)
         if not content.endswith(b"\r\n"):
             connection.send(b"\r\n")
         if self._stopped:
@@ -259,6 +264,20 @@ class Submission:
         if isinstance(error, smtplib.SMTPResponseException):
             return ConnectionDown(f"{self._where} answers {error.smtp_code}")
         return ConnectionDown(f"{self._where} cannot be used: {type(error).__name__}")
+
+
+def _stuffed(content: bytes) -> Iterator[bytes]:
+    """The mail in pieces, in which a dot at the beginning of a line is doubled (RFC 5321, section 4.5.2).
+
+    In pieces, because other threads wait while one is made.
+    """
+    start = 0
+    while start < len(content):
+        line_end = content.find(b"\n", start + PIECE)
+        end = len(content) if line_end < 0 else line_end + 1
+        piece = content[start:end]
+        yield (b"." if piece.startswith(b".") else b"") + piece.replace(b"\n.", b"\n..")
+        start = end
 
 
 def send_mail(server: MailServer, sender: str, to: list[str], subject: str, text: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
+import logging
 import ssl
 import warnings
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Any, Self
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+logging.getLogger("mail.log").setLevel(logging.ERROR)  # it warns of itself
 USER, PASSWORD = "clinic", "correct horse"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import quopri
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,6 +20,8 @@ MOST_PARTS = 200
 """Parts of a mail that are looked at; what comes behind them stays in the mail."""
 MOST_LEVELS = 12
 """Levels of parts inside parts that are looked at."""
+PIECE = 1 << 20
+"""Bytes of a part that are decoded at once."""
 LONGEST_NAME = 200
 """Characters of a file's name that are told."""
 _MULTIPART = "multipart/"
@@ -39,6 +42,8 @@ _SEALED = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime", "appl
 _WITHIN = frozenset({"message/rfc822", "message/global"})
 """Media types of mails inside a mail."""
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}")
+_REST_OF_LINE = re.compile(rb"(--)?[ \t\r]*(?=\n|\Z)")
+_PADDED = re.compile(rb"[^=]+=*")
 _BASE64_ALIEN = re.compile(rb"[^A-Za-z0-9+/]")
 
 
@@ -53,11 +58,13 @@ class Part:
     """The media type it says it is, in small letters."""
     within: bool
     """It belongs to a mail inside the mail."""
-    _raw: bytes = field(repr=False)
+    _mail: bytes = field(repr=False)
+    _place: tuple[int, int] = field(repr=False)
+    """Where it stands in the mail; copied only when it is asked for."""
 
     @cached_property
     def _read(self) -> tuple[bytes, bool]:
-        return _decoded(self._raw, self.fields.value("content-transfer-encoding"))
+        return _decoded(self._mail, *self._place, self.fields.value("content-transfer-encoding"))
 
     @property
     def content(self) -> bytes:
@@ -156,7 +163,7 @@ def read_mail(body: bytes) -> Mail:
             break
         else:
             number = piece.number.replace("+", "") or "1"
-            mail.parts.append(Part(number, fields, kind, piece.within, body[start : piece.end]))
+            mail.parts.append(Part(number, fields, kind, piece.within, body, (start, piece.end)))
         if len(open_pieces) > 2 * MOST_PARTS:
             del open_pieces[: len(open_pieces) - MOST_PARTS]
             said[f"it has more than {MOST_PARTS} parts"] = None
@@ -199,23 +206,42 @@ def _further(body: bytes, piece: _Piece, fields: Fields, said: dict[str, None]) 
 
 def _cut(body: bytes, piece: _Piece, boundary: bytes, said: dict[str, None]) -> list[_Piece]:
     """The parts between the lines that have the boundary (RFC 2046, section 5.1.1)."""
-    line = re.compile(rb"(?m)^--" + re.escape(boundary) + rb"(--)?[ \t\r]*$")
     assumed = "message/rfc822" if piece.assumed == "multipart/digest" else "text/plain"
     found: list[_Piece] = []
     begun: int | None = None
-    for match in line.finditer(body, piece.start, piece.end):
+    for line_start, line_end, is_last in _lines_with(b"--" + boundary, body, piece.start, piece.end):
         if begun is not None:
-            found.append(_piece(piece, begun, _without_line_end(body, begun, match.start()), len(found) + 1, assumed))
+            found.append(_piece(piece, begun, _without_line_end(body, begun, line_start), len(found) + 1, assumed))
             if len(found) > MOST_PARTS:
                 said[f"it has more than {MOST_PARTS} parts"] = None
                 return found[:MOST_PARTS]
-        begun = None if match[1] else min(match.end() + 1, piece.end)
-        if match[1]:
+        if is_last:
             return found
+        begun = min(line_end + 1, piece.end)
     if begun is not None:
         said["it was cut off"] = None
         found.append(_piece(piece, begun, piece.end, len(found) + 1, assumed))
     return found
+
+
+def _lines_with(mark: bytes, body: bytes, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+    """The lines that consist of the mark, and perhaps `--` behind it: start, end, and whether that is there."""
+    at = _find(mark, body, start, end)
+    while at >= 0:
+        rest = _REST_OF_LINE.match(body, at + len(mark), end)
+        if rest is not None and (at == start or body[at - 1 : at] == b"\n"):
+            yield at, rest.end(), rest[1] is not None
+        at = _find(mark, body, at + len(mark), end)
+
+
+def _find(mark: bytes, body: bytes, start: int, end: int) -> int:
+    """Where the mark stands next, or -1; some bytes at a time, because other threads wait meanwhile."""
+    while start < end:
+        found = body.find(mark, start, min(end, start + 4 * PIECE + len(mark)))
+        if found >= 0:
+            return found
+        start += 4 * PIECE
+    return -1
 
 
 def _piece(outer: _Piece, start: int, end: int, number: int, assumed: str) -> _Piece:
@@ -230,15 +256,27 @@ def _without_line_end(body: bytes, start: int, end: int) -> int:
     return end - 1 if body[max(start, end - 1) : end] == b"\n" else end
 
 
-def _decoded(content: bytes, encoding: str) -> tuple[bytes, bool]:
+def _from_base64(mail: bytes, start: int, end: int) -> bytes:
+    """Some lines at a time, because other threads wait meanwhile.  Raises binascii.Error when they end within a group."""
+    written = bytearray()
+    while start < end:
+        line_end = mail.find(b"\n", start + PIECE, end)
+        piece_end = end if line_end < 0 else line_end + 1
+        for group in _PADDED.findall(mail[start:piece_end]):  # the library stops at the first padding
+            written += binascii.a2b_base64(group)
+        start = piece_end
+    return bytes(written)
+
+
+def _decoded(mail: bytes, start: int, end: int, encoding: str) -> tuple[bytes, bool]:
     """The bytes, and whether they were damaged."""
     if encoding == "base64":
         try:
-            return binascii.a2b_base64(content), False
+            return _from_base64(mail, start, end), False
         except binascii.Error:
-            kept = _BASE64_ALIEN.sub(b"", content)
+            kept = _BASE64_ALIEN.sub(b"", mail[start:end])
             kept = kept[: len(kept) - (len(kept) % 4 == 1)]
             return binascii.a2b_base64(kept + b"=" * (-len(kept) % 4)), True
     if encoding == "quoted-printable":
-        return quopri.decodestring(content), False
-    return content, encoding not in ("", "7bit", "8bit", "binary")
+        return quopri.decodestring(mail[start:end]), False
+    return mail[start:end], encoding not in ("", "7bit", "8bit", "binary")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import email
 import email.policy
 import time
@@ -15,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 from connectors.mail.mailbox import messages_of
 from hub.formats.mail.codec import MailFormat, content_of
 from hub.formats.mail.fields import is_address, read_fields
-from hub.formats.mail.reading import MOST_LEVELS, MOST_PARTS, read_mail
+from hub.formats.mail.reading import MOST_LEVELS, MOST_PARTS, PIECE, read_mail
 from hub.formats.mail.receipts import Told, receipt_of
 from hub.formats.mail.writing import Attached, Draft, write_mail
 from hub.message import Message
@@ -133,6 +134,28 @@ def test_the_first_bytes_say_what_a_file_is_not_its_sender() -> None:
     ]
     kinds = [part.media_type for part in read_mail(letter(1, *lying)).attachments]
     assert kinds == ["application/octet-stream", "application/pdf", "text/csv"]
+
+
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\n", b""])
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 57 * 40_000, 57 * 40_000 + 1])
+def test_base64_in_lines_or_in_one_and_longer_than_a_piece(size: int, line_end: bytes) -> None:
+    content = bytes(range(256)) * (size // 256 + 1)
+    encoded = base64.encodebytes(content[:size]).replace(b"\n", line_end)
+    [part] = read_mail(b"Content-Transfer-Encoding: base64\r\n\r\n" + encoded).parts
+    assert part.content == content[:size]
+    assert not part.damaged
+
+
+@pytest.mark.parametrize("size", [4 * PIECE - 100 + near for near in range(0, 200, 7)])
+def test_a_boundary_is_found_wherever_it_stands(size: int) -> None:
+    raw = b"Content-Type: multipart/mixed; boundary=abcdefghij\r\n\r\n--abcdefghij\r\n\r\n" + b"x" * size
+    parts = read_mail(raw + b"\r\n--abcdefghij\r\n\r\nsecond\r\n--abcdefghij--\r\n").parts
+    assert [len(part.content) for part in parts] == [size, 6]
+
+
+def test_base64_that_was_put_together_is_read_to_its_end() -> None:
+    [part] = read_mail(b"Content-Transfer-Encoding: base64\r\n\r\nYQ==\r\nYmI=\r\nY2Nj").parts
+    assert part.content == b"abbccc"
 
 
 def test_damaged_content_is_taken_as_far_as_it_goes_and_said() -> None:
