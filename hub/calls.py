@@ -33,7 +33,7 @@ from hub.formats.dotted import DottedFields, path_error
 from hub.formats.loose_json import Unreadable, read_json
 from hub.net.auth import HeaderName, HeaderValue, HttpAuth
 from hub.net.hosts import check_url
-from hub.net.http import Content, HttpClient, Response, is_web_page
+from hub.net.http import MOST_WITH_DOCUMENT, Content, HttpClient, Response, is_web_page
 from hub.net.multipart import Part, part_heads
 from hub.net.tls import TlsClient
 from hub.units import Duration
@@ -198,7 +198,9 @@ class Api:
 
     def __init__(self, name: str, settings: ApiSettings) -> None:
         self._name, self._settings = name, settings
-        self._client = HttpClient(name, auth=settings.auth, timeout=settings.timeout, tls=settings.tls)
+        self._client = HttpClient(
+            name, auth=settings.auth, timeout=settings.timeout, tls=settings.tls, most_answer=MOST_WITH_DOCUMENT
+        )
 
     async def ask(self, call: Call, values: Mapping[str, Any]) -> Answer | None:
         """The partner's answer; None when it says that there is no such thing (`nothing`).

@@ -11,6 +11,8 @@ _ENCODED = re.compile(r"(?:^|([^A-Za-z0-9\s]))(base64|hex|a)([^A-Za-z0-9\s])", r
 _HEAD = 400
 """Characters in which the name of the encoding must stand."""
 _CHUNK = re.compile(r"[^=]+=*")
+_PIECE = 256 * 1024
+"""Characters of a large document that are worked on at a time, so that others have their turn; a multiple of 4."""
 _MAGIC = (
     (b"%PDF", "application/pdf"),
     (b"II*\0", "image/tiff"),
@@ -83,16 +85,22 @@ def _encoding(piece: str) -> re.Match[str] | None:
 
 def _are_whole(parts: Sequence[str], encoding: str) -> bool:
     """True when each piece was encoded for itself: then pieces end in padding, or at a whole group of four characters."""
-    return encoding == "base64" and all(len("".join(part.split())) % 4 == 0 for part in parts)
+    return encoding == "base64" and all(len(_compact(part)) % 4 == 0 for part in parts)
+
+
+def _compact(text: str) -> str:
+    """Without blanks and ends of lines."""
+    return "".join("".join(text[at : at + _PIECE].split()) for at in range(0, len(text), _PIECE))
 
 
 def _decoded(text: str, encoding: str) -> bytes:
-    text = "".join(text.split())
+    text = _compact(text)
     try:
         if encoding == "hex":
             return bytes.fromhex(text)
-        chunks = _CHUNK.findall(text)
+        chunks = [text] if "=" not in text.rstrip("=") else _CHUNK.findall(text)
         chunks[-1:] = [chunk.rstrip("=") + "=" * (-len(chunk.rstrip("=")) % 4) for chunk in chunks[-1:]]
-        return b"".join(base64.b64decode(chunk, validate=True) for chunk in chunks)
+        pieces = (chunk[at : at + _PIECE] for chunk in chunks for at in range(0, len(chunk), _PIECE))
+        return b"".join(base64.b64decode(piece, validate=True) for piece in pieces)
     except (ValueError, binascii.Error):
         raise ValueError("is no document: what it holds is not what its encoding says") from None

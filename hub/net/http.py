@@ -19,7 +19,9 @@ from hub.units import Duration
 Response = httpx.Response
 """An answer, for connectors: httpx has its home here."""
 MOST_ANSWER = 32 * 1024 * 1024
-"""Bytes of an answer that are read."""
+"""Bytes of an answer that are read, where documents are no part of answers."""
+MOST_WITH_DOCUMENT = 96 * 1024 * 1024
+"""Where they are: 64 MiB have 86 as base64."""
 LATER = (408, 425, 429)
 """Answers of the 400s that are about the connection: try again later."""
 NOT_DONE = (501, 503)
@@ -44,8 +46,11 @@ class _Pieces(AsyncIterable[bytes]):
 class HttpClient:
     """One partner's API.  Not following redirects: where patient data goes is for the clinic file to say."""
 
-    def __init__(self, name: str, *, auth: HttpAuth, timeout: Duration, tls: TlsClient | None) -> None:
+    def __init__(
+        self, name: str, *, auth: HttpAuth, timeout: Duration, tls: TlsClient | None, most_answer: int = MOST_ANSWER
+    ) -> None:
         self.name = name
+        self._most_answer = most_answer
         self._auth = auth
         self._timeout = timeout
         verify: ssl.SSLContext | bool = client_context(tls) if tls is not None else True
@@ -168,8 +173,8 @@ class HttpClient:
         body = bytearray()
         async for part in response.aiter_bytes():
             body += part
-            if len(body) > MOST_ANSWER:
-                raise ConnectionDown(f"{self.name}: the answer is longer than {MOST_ANSWER} bytes", maybe_done=True)
+            if len(body) > self._most_answer:
+                raise ConnectionDown(f"{self.name}: the answer is longer than {self._most_answer} bytes", maybe_done=True)
         return httpx.Response(
             response.status_code, headers=_plain(response.headers.raw), content=bytes(body), request=response.request
         )

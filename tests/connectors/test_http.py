@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -74,6 +75,25 @@ async def test_the_body_is_sent_as_it_is_and_the_answer_is_the_partners_answer()
     assert asked.headers["idempotency-key"] == sent.id, "a partner can tell a repeat from a new message"
     assert found is not None
     assert (found.body, found.format, found.headers["answer"]) == (b"ISA*answer~\r\n\xff", "x12", "201")
+
+
+async def test_a_large_body_is_sent_whole_with_its_length_and_again_with_a_new_token(tmp_path: Path) -> None:
+    """It leaves in pieces, so that others have their turn in between."""
+    body, tokens = random.Random(1).randbytes(1_500_000), iter(("old", "new"))
+
+    def reply(asked: Asked) -> bytes:
+        if asked.path == "/token":
+            return answer(200, json.dumps({"access_token": next(tokens), "token_type": "Bearer", "expires_in": 3600}).encode())
+        return answer(200 if asked.headers["authorization"] == "Bearer new" else 401)
+
+    async with Web(reply) as web:
+        auth = {"token_url": web.token_url, "client_id": ID, "client_secret": SECRET}
+        async with http(web.url, auth=auth) as connection:
+            await connection.send(message(body))
+    sent = [asked for asked in web.asked if asked.path != "/token"]
+    assert [asked.body for asked in sent] == [body, body]
+    assert {asked.headers["content-length"] for asked in sent} == {"1500000"}
+    assert not any("transfer-encoding" in asked.headers for asked in sent)
 
 
 async def test_it_may_be_put() -> None:

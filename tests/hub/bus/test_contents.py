@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from hub.bus import bodyfiles
 from hub.bus.hub import Hub
 from hub.errors import NotFound
-from hub.message import Message, Stored
+from hub.message import LARGE_BODY, Message, Stored
 from hub.records import Content, Document, contents_of
 from hub.security.seal import Seal, read_key
 from hub.step import Context, StepResult
@@ -221,3 +222,29 @@ def test_contents_are_found_wherever_a_record_has_them() -> None:
     assert list(contents_of(Document(id="D", kept=one))) == [one]
     assert list(contents_of(Thing(id="T", kept=[one, two]))) == [one, two]
     assert list(contents_of(Document(id="D"))) == []
+
+
+# Messages and their bodies.
+
+
+async def test_a_stored_body_is_not_read_to_know_its_size() -> None:
+    def read() -> bytes:
+        raise AssertionError("it was read")
+
+    for size, large in ((10, False), (LARGE_BODY, False), (LARGE_BODY + 1, True)):
+        stored, whole = Message(Stored("0" * 32, size, read)), Message(b"x" * size)
+        assert (stored.size, stored.large) == (whole.size, whole.large) == (size, large)
+
+
+async def test_a_body_is_read_beside_the_event_loop() -> None:
+    threads: list[int] = []
+
+    def read() -> bytes:
+        threads.append(threading.get_ident())
+        return b"letter"
+
+    assert await Message(Stored("0" * 32, 6, read)).read() == b"letter"
+    assert await Message(b"letter").read() == b"letter"
+    assert await Message(Thing(id="a")).read() == b'{"id":"a"}'
+    assert threads
+    assert threads != [threading.get_ident()]
