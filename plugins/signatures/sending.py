@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from hub import Appointment, Context, Patient, Prepared
 from hub.people import current_chart
 from hub.records import GONE
 from hub.records_signing import ENVELOPE_WORDS, Envelope, EnvelopeAction, EnvelopeOrder, Signer
-from plugins.signatures.envelopes import NEEDS_A_PERSON, OVERDUE, keyed, note, plan_look, tell
+from plugins.signatures.envelopes import NEEDS_A_PERSON, OVERDUE, keyed, note, plan_look, tell, withdraw
 from plugins.signatures.packets import NO_EMAIL
 
 
@@ -57,6 +58,8 @@ def ordered(envelope: Envelope, action: EnvelopeAction) -> Prepared:
 
 
 WITHDRAWN = "The appointment was changed or cancelled."
+LONG_OVER = timedelta(days=30)
+"""After the last visit of an envelope that is not signed."""
 
 
 async def _send(envelope: Envelope, context: Context) -> Prepared | None:
@@ -85,11 +88,23 @@ def _filled(signer: Signer, chart: Patient) -> Signer:
 
 
 async def _look(envelope: Envelope, context: Context) -> Prepared | None:
-    """The next look is planned before this one: no answer that gets lost ends them."""
+    """The next look is planned before this one: no answer that gets lost ends them.  Long after its visits nobody needs it."""
     if envelope.is_over or envelope.asked_at is None:
+        return None
+    if await _is_long_over(envelope, context):
+        if envelope.withdrawn is None:
+            await withdraw(envelope, "its visits are long over", context)
         return None
     await context.put(plan_look(envelope, context))
     return ordered(envelope, "look")
+
+
+async def _is_long_over(envelope: Envelope, context: Context) -> bool:
+    starts = [envelope.ordered_at]
+    for id in envelope.appointments:
+        visit = await context.get(Appointment, id)
+        starts.append(visit.starts_at if visit is not None else None)
+    return max(at for at in starts if at is not None) < context.now - LONG_OVER
 
 
 async def _overdue(envelope: Envelope, appointment: str, context: Context) -> None:

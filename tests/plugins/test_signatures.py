@@ -172,6 +172,34 @@ async def test_packets_are_for_types_of_visits(tmp_path: Path) -> None:
         assert [envelope.packet for envelope in await clinic.envelopes()] == ["consent", "office"]
 
 
+async def test_a_visit_that_becomes_one_of_another_type_needs_other_packets(tmp_path: Path) -> None:
+    packets = "office: {title: O, files: [consent.pdf], types: [office]}, mri: {title: M, files: [consent.pdf], types: [MRI]}"
+    async with signing(tmp_path, packets=packets) as clinic:
+        await clinic.registered()
+        await clinic.booked()
+        await clinic.tell(siu("S14", "F-1", at(9), pid(mrn("42"))).replace(b"OFFICE", b"MRI"))
+        assert [(e.packet, e.state) for e in await clinic.envelopes()] == [("mri", "sent"), ("office", "voided")]
+        assert [envelope.end for envelope in clinic.sent()] == ["voided", ""]
+
+
+async def test_what_nobody_signed_is_withdrawn_long_after_the_visit(tmp_path: Path) -> None:
+    async with signing(tmp_path) as clinic:
+        await clinic.registered()
+        await clinic.booked()
+        envelope = await clinic.envelope()
+        context = clinic.hub.core.context("test")
+        visit = await clinic.booking("F-1")
+        assert visit is not None
+        old = context.now - timedelta(days=40)
+        await context.put(visit.model_copy(update={"starts_at": old}))
+        await context.put(envelope.model_copy(update={"ordered_at": old}))
+        await clinic.hub.core.journal.commit(clinic.hub.core.write_of(context.changes, context.now))
+        await due_now(clinic, envelope.id, "look")
+        assert clinic.sent()[0].end == "voided"
+        assert (await clinic.envelope()).state == "voided"
+        assert await to_do(clinic) == []
+
+
 async def test_without_an_address_somebody_is_told_and_it_goes_out_when_there_is_one(tmp_path: Path) -> None:
     async with signing(tmp_path) as clinic:
         await clinic.registered(email="")
