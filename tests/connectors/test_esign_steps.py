@@ -1,5 +1,7 @@
-"""Services that want more than one call to send: documents brought first, envelopes made and then sent.  The profiles of two such
-vendors were never tried with them; here they speak with a server that answers as their documentation says."""
+"""Services that want more than one call to send: documents are brought first, envelopes are made and then sent.
+
+The profiles of two such vendors were never tried with them; here they speak with a server that answers as they document it.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,9 @@ async def at(folder: Path, vendor: str, web: Web, more: str) -> AsyncIterator[Es
     for name in ("a.pdf", "b.pdf"):
         (folder / "forms" / name).write_bytes(PDF + name.encode())
     (folder / "key").write_text("KEY of the clinic")
+    inner = f"vendor: {vendor}, kind: esign, documents: forms, auth: {{api_key: {{$file: key}}}}, {more}"
     text = (
-        f"connections:\n  signing: {{vendor: {vendor}, kind: esign, documents: forms, auth: {{api_key: {{$file: key}}}}, {more}}}\n"
+        f"connections:\n  signing: {{{inner}}}\n"
         "  drop: {kind: folder, path: in}\nflows: {f: {from: drop, steps: [{send: signing}]}}\n"
     )
     config = load_clinic(clinic_folder(folder, text)).settings.connections["signing"].config
