@@ -23,6 +23,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -473,6 +474,7 @@ _FILTERS: dict[str, Any] = {
     "yes": lambda value: str(value).lower() in ("true", "yes", "1"),
     "lower": lambda value: str(value).lower(),
     "upper": lambda value: str(value).upper(),
+    "xml": lambda value: escape(str(value), quote=True),
     "json": lambda value: json.dumps(value, ensure_ascii=False),
 }
 

@@ -395,6 +395,33 @@ CODES: dict[str, tuple[str, str]] = {
         "Add the name, fax number or direct address the text speaks of, `hub reload`, then send the referral again.",
     ),
     "REF-003": ("The documents of a referral cannot be sent.", "The text says which and why; send the referral again without it."),
+    "REM-001": (
+        "A policy file of reminders cannot be used.",
+        "Every mistake is told with file, line and column by `hub check`; docs/how-to/reminders.md shows a whole one.",
+    ),
+    "REM-002": ("plan_reminders was given something that is no appointment.", "Put it behind `save: appointment`."),
+    "REM-003": ("remind was given something that is no reminder.", "Use it in a flow `from: {due: reminder}`."),
+    "REM-004": (
+        "take_report was given something that is no report of a text or call.",
+        "Put it behind `remind` or `look_again`: it takes what a connection of kind sms or voice answers.",
+    ),
+    "REM-005": (
+        "A telephone service tells of a text or call that was not sent from here.",
+        "It may be of another system with the same account; give this hub a number or a subaccount of its own.",
+    ),
+    "REM-006": ("reminder_failed was given something that is no failure.", "Use it in a flow `from: {failed: reminders}`."),
+    "REM-007": (
+        "A reply of a patient cannot be used: it is none, or comes from no telephone number.",
+        "Put take_reply behind a mapping to `reply`, such as text_reply; look at the message to see who sent it.",
+    ),
+    "REM-008": (
+        "A list of recalls is empty, or its first row does not name its columns.",
+        "The first row has `recall` and `phone`, and `id` and `language` where they are known.",
+    ),
+    "REM-009": (
+        "A connection of kind sms or voice was given something else than an order or a look.",
+        "Orders come from `remind`, looks from `look_again`; texts go to a connection of kind sms, calls to one of kind voice.",
+    ),
     "RPL-001": ("Nothing says which messages to replay.", "Name ids or a filter."),
     "RPL-002": ("The number of messages was not confirmed.", "Run it with --dry-run, then with --yes and that number."),
     "RPL-003": ("A message is still on its way.", "Wait until it has ended."),

@@ -178,6 +178,8 @@ class Patient(Record):
     name: Person = Person()
     phone: Text | None = None
     email: Text | None = None
+    language: Text | None = None
+    """The patient's language as the EHR says it (PID-15): en, spa, Spanish ..."""
     deceased: bool | None = None
     coverages: list[Coverage] = []
     """Ordered by priority."""

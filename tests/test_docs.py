@@ -20,7 +20,13 @@ _PAGES = sorted(file for file in (ROOT / "docs").rglob("*.md") if file.parent.na
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *_PAGES]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-PLACES = {"mapping": "mappings/{}.yaml", "cases": "mappings/{}.test.yaml", "vendor": "vendors/{}.yaml"}
+PLACES = {
+    "mapping": "mappings/{}.yaml",
+    "cases": "mappings/{}.test.yaml",
+    "vendor": "vendors/{}.yaml",
+    "policies": "{}.yaml",
+    "policy-cases": "{}.test.yaml",
+}
 """Where files that a page shows belong, beside the clinic file."""
 
 
@@ -49,6 +55,10 @@ def test_yaml_in_documents_says_what_it_is(file: Path) -> None:
 
 @pytest.mark.parametrize("file", DOCUMENTS, ids=lambda f: f.name)
 def test_clinic_files_in_documents_are_right(file: Path, tmp_path: Path) -> None:
+    for text in blocks(file, "yaml"):
+        kind, _, name = text.split("\n")[0].removeprefix("# ").partition(" ")
+        if kind == "policies":
+            (tmp_path / PLACES[kind].format(name)).write_text(text, encoding="utf-8")
     for number, text in enumerate(t for t in blocks(file, "yaml") if t.startswith("# clinic\n")):
         clinic = tmp_path / f"{number}.yaml"
         clinic.write_text(text, encoding="utf-8")

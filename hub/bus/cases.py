@@ -8,6 +8,12 @@
         appointment: [{id: F-77, status: booked}]
       sent: []
 
+    - case: a reminder of tomorrow's visit
+      flow: reminders
+      given: {reminder: F-77/1d}          # of a flow from due work: what was planned
+      before: {reminder: [...], appointment: [...], patient: [...]}
+      sent: [{to: texts, body: {text: "See you tomorrow"}}]     # of JSON only the fields that are named
+
 A flow case names what is saved (by kind) and sent; what it does not name is not looked at.  Records that exist before are
 given under `before`, by kind.
 """
@@ -24,6 +30,7 @@ from pydantic import ValidationError
 from hub.bus.trial import Trial, message_for, try_flow
 from hub.clinic import Clinic, examine, load_mappings
 from hub.errors import ConfigError, HubError, Problem, Problems
+from hub.formats.loose_json import Unreadable, read_object
 from hub.mapping import Mapping, load_mapping
 from hub.mapping.cases import NOW, CaseResult, differences, run_cases
 from hub.records import Record
@@ -158,9 +165,26 @@ def _compare(result: CaseResult, case: dict[str, Any], trial: Trial) -> None:
         got = [r.model_dump(mode="json", exclude_defaults=True) for k, r in trial.saved if k == kind]
         result.differences += [f"saved {kind} {line}" for line in differences(wanted, got)]
     if "sent" in case:
-        got = [{"to": o.destination, "body": o.message.body.decode("utf-8", errors="replace")} for o in trial.sent]
-        wanted_sent = [
-            {"to": entry.get("to"), "body": str(entry.get("body", "")).rstrip("\n").replace("\n", "\r")}
-            for entry in case["sent"]
+        wanted_sent = [{"to": entry.get("to"), "body": _wanted_body(entry.get("body", ""))} for entry in case["sent"]]
+        bodies = [entry["body"] for entry in wanted_sent]
+        got = [
+            {"to": sent.destination, "body": _body(sent.message.body, bodies[number] if number < len(bodies) else "")}
+            for number, sent in enumerate(trial.sent)
         ]
         result.differences += [f"sent {line}" for line in differences(wanted_sent, got)]
+
+
+def _wanted_body(body: Any) -> Any:
+    return body if isinstance(body, dict) else str(body).rstrip("\n").replace("\n", "\r")
+
+
+def _body(body: bytes, wanted: Any) -> Any:
+    """What was sent as it is compared: as text, or the fields that a case names."""
+    text = body.decode("utf-8", errors="replace")
+    if not isinstance(wanted, dict):
+        return text
+    try:
+        said = read_object(body)
+    except Unreadable:
+        return text
+    return {name: str(said[name]) for name in wanted if name in said}

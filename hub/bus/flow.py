@@ -63,14 +63,16 @@ class Flow:
         index = self.index(step)
         return self.steps[index + 1].name if index is not None and index + 1 < len(self.steps) else None
 
-    async def run(self, message: Message, start: int, context: RunContext) -> None:
-        """Runs the steps from `start` on; what they want is in the context afterwards."""
+    async def run(
+        self, message: Message, start: int, context: RunContext, watch: Callable[[str, StepResult], None] | None = None
+    ) -> None:
+        """Runs the steps from `start` on; what they want is in the context afterwards.  `watch` is shown what each makes."""
         if start == 0 and self.settings.source.startswith("due "):
             prepared = await self._prepare(message, context)
             if prepared is None:
                 return
             message = prepared
-        await self.run_steps(message, start, context)
+        await self.run_steps(message, start, context, watch)
 
     async def _prepare(self, message: Message, context: RunContext) -> Message | None:
         job = context.due_job(self.settings.source.removeprefix("due "))

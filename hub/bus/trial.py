@@ -75,7 +75,10 @@ async def try_flow(
         trial.steps.append(StepOutput(step, made))
 
     try:
-        await flow.run_steps(message, index, context, watch)
+        if message.format == "due":
+            await flow.run(message, index, context, watch)
+        else:
+            await flow.run_steps(message, index, context, watch)
     except Exception as error:
         trial.error, trial.failed_at = problem_of(error), context.step
     trial.saved = [(kind, saved.record) for (kind, _), saved in context.changes.records.items()]
@@ -102,7 +105,8 @@ def _context(clinic: Clinic, surroundings: Surroundings, flow: Flow, now: dateti
 
 
 def message_for(clinic: Clinic, flow: str, given: Any, headers: dict[str, str]) -> Message:
-    """The message a flow begins with: bytes as they came, or the fields of the record its first mapping reads."""
+    """The message a flow begins with: bytes as they came, the fields of the record its first mapping reads, or, of a flow of
+    due work without a mapping, what was planned (`{reminder: F-77/1d}`)."""
     if isinstance(given, bytes):
         format = "x12" if given[:512].lstrip(b"\xef\xbb\xbf \r\n").startswith(b"ISA") else "hl7v2"
         known = clinic.catalogue.formats[format]
@@ -117,4 +121,7 @@ def message_for(clinic: Clinic, flow: str, given: Any, headers: dict[str, str]) 
                 raise MessageUnusable(
                     f"this is no {mapping.source}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
                 ) from None
+    way, _, job = clinic.settings.flows[flow].source.partition(" ")
+    if way == "due" and isinstance(given, dict):
+        return Message(b"", "due", job, {**headers, **{str(name): str(value) for name, value in given.items()}}, id=_ID)
     raise MessageUnusable(f"the flow {flow} does not begin with a record")
