@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
+import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from connectors.simulators.ehr import header, message, segment
 from hub.bus import bodyfiles
 from hub.bus.hub import Hub
 from hub.errors import NotFound
@@ -20,9 +24,10 @@ from hub.step import Context, StepResult
 from hub.store.backup import back_up
 from hub.store.outdated import Outdated
 from hub.store.restoring import Restore
+from hub.store.schema import IS_NAMED
 from tests.hub.bus.probe import Place, Thing, World, everything_stored, one, rows, states, tamper
 from tests.postgres import query
-from tests.support import ask, clinic_folder, run_hub, running_hub, settled
+from tests.support import HubProcess, ask, clinic_folder, run_hub, running_hub, settled, until
 
 FLOW = """
 retention: {messages: 30d, bodies: 10d, attempts: 20d, notes: 20d}
@@ -169,6 +174,45 @@ async def test_a_message_of_what_is_gone_is_not_made(world: World, tmp_path: Pat
         await bring(hub, b"begin")
         assert states(store, "flow:work") == ["quarantined"]
         assert "pms" not in world.sent
+
+
+# Through a crash.
+
+FAXES = """
+connections:
+  inbox: {kind: folder, path: in, every: 20ms, stable_for: 0s}
+flows:
+  documents: {from: inbox, steps: [{map: mdm_to_document}, {save: document}]}
+"""
+
+
+@pytest.mark.parametrize("stage", ["body_named", "flow_ran"])
+async def test_a_hub_that_is_killed_has_the_record_with_its_bytes_or_neither(tmp_path: Path, stage: str) -> None:
+    file = clinic_folder(tmp_path, FAXES)
+    (tmp_path / "in").mkdir()
+    letter = segment("TXA", f1="1", f12="D-1"), segment("OBX", f1="1", f2="TX", f5="dear colleague")
+    (tmp_path / "in" / "letter.hl7").write_bytes(message(header("MDM^T02", "C1"), *letter))
+    hub = HubProcess(file, env={"CLINIC_HUB_FAILPOINTS": f"kill@{stage}"})
+    with contextlib.suppress(AssertionError):  # it may be killed before it says that it is ready
+        hub.start()
+    assert hub.process is not None
+    assert await asyncio.to_thread(hub.process.wait, 60) == -signal.SIGKILL
+    hub.kill()
+    async with running_hub(file) as again:
+        context = again.core.context("test")
+        await until(lambda: context.get(Document, "D-1"))
+        document = await context.get(Document, "D-1")
+        assert document is not None
+        assert document.kept is not None
+        assert await context.content(document.kept) == b"dear colleague"
+
+
+async def test_who_names_a_file_is_found_by_indexes(world: World, tmp_path: Path, store: Path) -> None:
+    async with running_hub(clinic_folder(tmp_path, FLOW)):
+        plan = " ".join(str(row) for row in rows(store, f"EXPLAIN QUERY PLAN {IS_NAMED}", "0" * 32))
+    assert "record_key_content" in plan
+    assert "message_file" in plan
+    assert "SCAN" not in plan.replace("SCAN CONSTANT ROW", "")
 
 
 # Moves with the store.

@@ -213,6 +213,17 @@ async def test_the_migrations_make_what_the_program_expects(tmp_path: Path) -> N
     engine.dispose()
 
 
+async def test_a_store_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    await (await opened(tmp_path)).close()
+    whole = described(tmp_path / "hub.db")
+    query(tmp_path / "hub.db", "DROP INDEX record_key_content")
+    query(tmp_path / "hub.db", "UPDATE alembic_version SET version_num = '0001'")
+    query(tmp_path / "hub.db", "INSERT INTO record_key VALUES ('document', '=content', 'f', 'D-1', 0)")
+    await (await opened(tmp_path)).close()
+    assert described(tmp_path / "hub.db") == whole
+    assert query(tmp_path / "hub.db", "SELECT count(*) FROM record_key") == [(1,)]
+
+
 def described(file: Path) -> dict[str, Any]:
     """Columns of every table and every index with its condition, which Alembic does not compare."""
     names = [
