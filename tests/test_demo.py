@@ -201,7 +201,7 @@ def test_one_timeline_goes_from_the_booking_to_the_filed_consent(words: Told) ->
 
 
 def test_papers_are_told(words: Told) -> None:
-    for text in ("Rosa signed", "Tom said no", "its bar code says whose it is", "nothing is guessed, it waits for a person"):
+    for text in ("Rosa signed", "Tom said no", "its bar code says whose it is", "It arrived with try 3", "nothing is guessed, it waits for a person"):
         assert text in words.err
 
 

@@ -19,8 +19,13 @@ from hub.formats import pages
 
 SIGNS, DECLINES = "F-101", "F-102"
 """The visits whose patients are asked for a consent."""
-COVERED, NAMELESS = "10003", "10008"
-"""The charts of the fax with a cover sheet, and of the one without any word of whom it is about."""
+COVERED = "F-103"
+"""The visit of the fax with a cover sheet; what came is sent on to a specialist."""
+NAMELESS = "10008"
+"""The chart of the fax without any word of whom it is about."""
+SPECIALIST = "Lake Pulmonology"
+SPECIALISTS = f"name,fax,direct\n{SPECIALIST},+1 312 555 0142,\n"
+"""A number that ends in 2 is busy twice (connectors/simulators/fax_carrier)."""
 PATIENCE = 15.0
 """Seconds that each step of it may take."""
 Tell = Callable[[str], None]
@@ -37,7 +42,7 @@ class Papers:
     async def play(self) -> list[str]:
         """What did not come out as it should; nothing when all did."""
         wrong = []
-        for scene in (self._consents, self._fax_with_a_cover_sheet, self._fax_without_a_name):
+        for scene in (self._consents, self._fax_with_a_cover_sheet, self._referral, self._fax_without_a_name):
             try:
                 await scene()
             except (TimeoutError, HubError) as error:
@@ -51,11 +56,22 @@ class Papers:
         self.tell("       Rosa signed: it is in her chart.  Tom said no: that is on the worklist of the front desk")
 
     async def _fax_with_a_cover_sheet(self) -> None:
-        sheet = await self._ask("documents.cover", patient=COVERED, kind="RESULT")
+        sheet = await self._ask("documents.cover", appointment=COVERED, kind="RESULT")
         fax = await pages.join(b64decode(sheet["content"]), page(["Chest X-ray, two views", "No acute findings."]))
         self.far.carrier.receive("+13125550171", fax)
         self.tell("09:10  A fax comes in under a cover sheet of ours: its bar code says whose it is")
-        await self._until("a fax is filed by its bar code", lambda: self._has_document(COVERED, "fax", "filed", by="patient"))
+        await self._until("a fax is filed by its bar code", lambda: self._has_document(COVERED, "fax", "filed"))
+
+    async def _referral(self) -> None:
+        await self._ask("referrals.send", appointment=COVERED, to=SPECIALIST)
+        self.tell(f"09:12  Li Chen's pictures go to {SPECIALIST} by fax, whose line is busy twice")
+        await self._until("a referral arrives", self._has_arrived)
+        tries = len(self.far.carrier.faxes.out)
+        self.tell(f"       It arrived with try {tries}: nobody had to watch the machine")
+
+    async def _has_arrived(self) -> bool:
+        found = await self._ask("referrals.list", appointment=COVERED)
+        return [line["state"] for line in found] == ["arrived"]
 
     async def _fax_without_a_name(self) -> None:
         self.far.carrier.receive("+13125550172", page(["Vaccination record", "Patient: O. Hansen"]))
@@ -94,7 +110,8 @@ class Papers:
             await asyncio.sleep(0.05)
 
 
-def write_forms(folder: Path) -> None:
-    """What the clinic has its patients sign."""
-    folder.mkdir(exist_ok=True)
-    (folder / "consent.pdf").write_bytes(page(["Consent to treatment", "I agree to be treated here.", "/sign-patient/"]))
+def write_papers(folder: Path) -> None:
+    """What the clinic has its patients sign, and the specialists it knows."""
+    (folder / "specialists.csv").write_text(SPECIALISTS, encoding="utf-8")
+    (folder / "forms").mkdir(exist_ok=True)
+    (folder / "forms" / "consent.pdf").write_bytes(page(["Consent to treatment", "I agree to be treated here.", "/sign-patient/"]))

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from connectors.simulators.demo.far_sides import FarSides
-from connectors.simulators.demo.papers import SIGNS, Papers, write_forms
+from connectors.simulators.demo.papers import SIGNS, Papers, write_papers
 from connectors.simulators.demo.story import BY_APPOINTMENT, VISITORS, Scene, scenes
 from connectors.simulators.ehr import EhrClient
 from hub import logs
@@ -84,7 +84,7 @@ def _write_clinic(folder: Path, far: FarSides) -> Path:
     (folder / "back").mkdir(exist_ok=True)
     for name, secret in far.secrets.items():
         (folder / f"{name}.secret").write_text(secret, encoding="utf-8")
-    write_forms(folder / "forms")
+    write_papers(folder)
     return folder / "clinic.yaml"
 
 
@@ -236,6 +236,7 @@ async def _stay(file: Path) -> None:
         "hub documents list --state filed",
         "hub signatures list",
         "hub faxes list",
+        "hub referrals list",
     ):
         _tell(f"  {command} -c {file}")
     _tell("Ctrl-C ends it.")
