@@ -346,7 +346,7 @@ def test_a_demo_does_not_touch_a_folder_that_is_not_its_own(tmp_path: Path) -> N
 # Without --once.
 
 
-def words_of(process: subprocess.Popen[str], file: Path, words: str, timeout: float = 30.0) -> str:
+def words_of(process: subprocess.Popen[str], file: Path, words: str, timeout: float = 30.0 * PATIENCE) -> str:
     """What it has said once these words are among it."""
     end = time.monotonic() + timeout
     while words not in file.read_text(encoding="utf-8") and time.monotonic() < end and process.poll() is None:
