@@ -352,3 +352,28 @@ async def test_a_cover_page_goes_in_front_where_the_carrier_has_none(tmp_path: A
         headers = {"fax": "f1", "reference": "r1", "to": "+13125550100", "cover": "To: Dr. Who\nFrom: Riverside"}
         await line.send(Message(await asyncio.to_thread(page.read_bytes), "document", headers=headers))
         assert carrier.faxes.out[0].pages == 2
+
+
+# Profiles that nobody has tried: they can be used as they are, and say so.
+
+UNTRIED = {
+    "sinch": ("auth: {user: u, password: @S@}, values: {project: p, from: '+1'}", "verify: {user: hub, secrets: [@S@]}"),
+    "phaxio": ("auth: {user: u, password: @S@}", "public_url: 'https://hub.example/hooks', verify: {secrets: [@S@]}"),
+    "efax": ("auth: {client_id: i, client_secret: @S@}, values: {user_id: u}", ""),
+    "westfax": ("secrets: {user: @S@, password: @S@}, values: {product: x}", "path: /hooks/unguessable"),
+    "ringcentral": ("auth: {client_id: i, client_secret: @S@, assertion: @S@}", ""),
+}
+
+
+@pytest.mark.parametrize("vendor", UNTRIED)
+def test_a_profile_that_was_never_tried_is_whole(tmp_path: Any, vendor: str) -> None:
+    line, hooks = UNTRIED[vendor]
+    text = f"connections:\n  line: {{vendor: {vendor}, kind: fax, {line}}}\n"
+    if hooks:
+        path = "" if "path:" in hooks else "path: /hooks, "
+        text += f"  hooks: {{vendor: {vendor}, kind: webhook_listener, port: '0', {path}{hooks}}}\n"
+    text = text.replace("@S@", "{$env: FAX_SECRET}")
+    connections = load_clinic(clinic_folder(tmp_path, text + "flows: {}\n")).settings.connections
+    config: Any = connections["line"].config
+    assert config.look is not None
+    assert set(config.states.values()) >= {"queued", "sent", "failed"}

@@ -53,6 +53,22 @@ flows:
     from: line
     steps: [save_fax, {send: sink}]
 """
+DOCUMO = """
+connections:
+  line:
+    vendor: documo
+    kind: fax
+    url: http://127.0.0.1:@PORT@/documo
+    auth: {api_key: {$env: FAX_KEY}}
+    timeout: 300ms
+    retry: {first: 20ms, most: 50ms, attempts: "3"}
+  hooks:
+    vendor: documo
+    kind: webhook_listener
+    port: "0"
+    path: /hooks/fax
+    verify: {user: hub, secrets: [{$env: HOOK_SECRET}]}
+""" + CLINIC[CLINIC.index("  sink:") :]
 FAST = {"busy": ["30ms", "30ms", "30ms"], "no_answer": ["30ms"], "partial": ["30ms"], "other": ["10s"], "look": ["60ms"] * 40}
 SLOW = {**FAST, "look": ["1h"]}
 """The carrier is never asked by itself: only webhooks tell."""
@@ -62,6 +78,8 @@ SLOW = {**FAST, "look": ["1h"]}
 def impatient(monkeypatch):
     monkeypatch.setattr(calls, "LOOKS", (0.01, 0.02))
     monkeypatch.setenv("FAX_SECRET", "srfax-password")
+    monkeypatch.setenv("FAX_KEY", "Basic documo-key")
+    monkeypatch.setenv("HOOK_SECRET", "hook-secret")
 
 
 def pdf(pages=1):
@@ -77,10 +95,10 @@ def pdf(pages=1):
 
 
 @asynccontextmanager
-async def faxing(folder, *, hooks=True):
+async def faxing(folder, *, hooks=True, text=CLINIC):
     async with Carrier() as carrier:
         (folder / "sink").mkdir(parents=True)
-        file = clinic_folder(folder, CLINIC.replace("@PORT@", str(carrier.port)))
+        file = clinic_folder(folder, text.replace("@PORT@", str(carrier.port)))
         async with quick_hub(file) as hub:
             if hooks:
                 carrier.hooks.url = f"http://127.0.0.1:{port_of(hub, 'hooks')}/hooks/fax"
@@ -273,6 +291,49 @@ async def test_a_document_that_cannot_be_faxed_is_refused_at_once(tmp_path, docu
         with pytest.raises(Refused):
             await ask(hub, "faxes.send", content=base64.b64encode(pdf()).decode(), to="911")
         assert carrier.faxes.out == []
+
+
+# The same at a carrier that signs its webhooks and cannot be asked by our reference.
+
+
+@pytest.mark.parametrize("words", [["twice", "forged"], ["swapped"], ["forged", "late 0.2", "never"]])
+async def test_webhooks_are_believed_only_when_they_are_the_carriers(tmp_path, words):
+    async with faxing(tmp_path, text=DOCUMO) as (hub, carrier):
+        carrier.hooks.script(*words * 2)
+        id = await send(hub, "+13125550102", policy={**SLOW, "look": ["2s"] * 5})
+        await until(is_in(hub, id, "sent"))
+        await carrier.settled()
+        await settled(hub)
+        assert (await shown(hub, id))["tries"] == 3
+        assert carrier.faxes.sent_twice() == []
+        assert carrier.hooks.answers.count(401) == (words * 2)[:6].count("forged")
+
+
+async def test_what_cannot_be_looked_for_is_unknown_and_shown_and_never_repeated(tmp_path):
+    async with faxing(tmp_path, text=DOCUMO) as (hub, carrier):
+        carrier.faults.script("502 after commit", to="send")
+        id = await send(hub, "+13125550100", policy={**FAST, "look": ["50ms"] * 3})
+        await until(is_in(hub, id, "unknown"))
+        await carrier.settled()
+        await settled(hub)
+        assert len(carrier.faxes.out) == 1
+        [item] = await to_do(hub)
+        assert item["topic"] == f"fax {id}"
+        assert (await shown(hub, id))["state"] == "unknown"
+        assert carrier.faxes.out[0].fields["subject"] == (await shown(hub, id))["history"][0]["reference"], "for who looks"
+
+
+async def test_what_came_in_is_told_by_webhook_and_fetched_once(tmp_path):
+    async with faxing(tmp_path, text=DOCUMO) as (hub, carrier):
+        carrier.hooks.script("forged", "twice", "ok")
+        carrier.faults.script("503", "half", to="fetch")
+        for number in range(3):
+            carrier.receive(f"+1773555000{number}", pdf(number + 1))
+        await until(lambda: len(list((tmp_path / "sink").iterdir())) == 3)
+        await carrier.settled()
+        await settled(hub)
+        assert sorted(file.read_bytes() for file in (tmp_path / "sink").iterdir()) == sorted(pdf_of(carrier))
+        assert len(await ask(hub, "faxes.list", state="received")) == 3
 
 
 # Without a hub.
