@@ -170,11 +170,20 @@ def loaded(frame: Image.Image) -> Image.Image:
 
 
 def dpi_of(frame: Image.Image) -> tuple[float, float]:
-    """Dots per inch across and down: faxes may have twice as many across; 200 where nothing credible is said."""
+    """Dots per inch across and down: faxes may have twice as many across; 200 where nothing credible is said.
+
+    Where that makes a page larger than any paper, as many as make it a page.
+    """
     across, down = (_credible(value) for value in frame.info.get("dpi", (0, 0)))
     if not across or not down:
-        return (200.0, 200.0)
-    return (across, down)
+        across = down = 200.0
+    inches = max(frame.width / across, frame.height / down)
+    smaller = inches / _SHEET if inches > _LARGEST else 1.0
+    return (across * smaller, down * smaller)
+
+
+_LARGEST, _SHEET = 22.0, 11.0
+"""Inches: what is longer than the largest sheet is a photograph of a camera, which knows no paper; it is made to fit on one."""
 
 
 def _credible(value: Any) -> float:

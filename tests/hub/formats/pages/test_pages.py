@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 
+import pypdfium2
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
@@ -118,6 +119,12 @@ def _grey(sheet: Image.Image, x: int, y: int) -> float:
 async def test_a_photograph_is_taken_over_byte_for_byte() -> None:
     photograph = picture("JPEG", "RGB")
     assert photograph[20:-2] in await pages.to_pdf(photograph)
+
+
+async def test_a_photograph_of_a_camera_fits_on_a_sheet() -> None:
+    """4,000 dots at 72 to the inch would be a page of 55 inches."""
+    page = await pages.to_pdf(picture("JPEG", "L", (4000, 3000), dpi=(72, 72)))
+    assert pypdfium2.PdfDocument(page)[0].get_size() == pytest.approx((11 * 72, 8.25 * 72))
 
 
 async def test_a_photograph_that_was_taken_sideways_stands_upright() -> None:
