@@ -68,7 +68,7 @@ class TakeReply(Step[TakeReplyConfig]):
         if not isinstance(reply, Reply):
             raise MessageUnusable(f"take_reply works on a reply, but this is {message.format}", code="REM-007")
         meaning = meaning_of(reply.text, self._policies.all_languages)
-        call = await self._call(reply, context)
+        call = await self._call(reply, message, context)
         number = call.number if call is not None else e164(reply.number, self._policies.country)
         if number is None:
             raise MessageUnusable("the reply comes from no telephone number", code="REM-007")
@@ -78,10 +78,15 @@ class TakeReply(Step[TakeReplyConfig]):
         answered: list[Sent] = [call] if call is not None else await self._reminded(number, context)
         return await self._about(meaning, answered, reply.channel, message, context)
 
-    async def _call(self, reply: Reply, context: Context) -> Call | None:
-        if reply.channel != "call" or not reply.partner_id:
+    async def _call(self, reply: Reply, message: Message, context: Context) -> Call | None:
+        """By our id in the webhook's address, else by the partner's: a digit may be faster than the answer to its order."""
+        if reply.channel != "call":
             return None
-        return next(iter(await context.find(Call, "partner", reply.partner_id, limit=1)), None)
+        ours = message.headers.get("resource", "")
+        if ours and (call := await context.get(Call, ours)) is not None:
+            return call
+        found = await context.find(Call, "partner", reply.partner_id, limit=1) if reply.partner_id else []
+        return next(iter(found), None)
 
     async def _wish(self, number: str, meaning: Meaning, context: Context) -> None:
         """No more reminders, of whatever visit, by whatever way; or reminders again."""

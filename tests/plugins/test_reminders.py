@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from hub import Appointment, Patient, WorklistItem
 from hub.errors import MessageUnusable
 from hub.message import Message
-from hub.records_reminders import CALL, TEXT, Call, TextMessage, VisitReply
+from hub.records_reminders import CALL, TEXT, Call, Reply, TextMessage, VisitReply
 from plugins.reminders.people import e164
 from plugins.reminders.policies import Policies, read_policies
 from plugins.reminders.times import LEAD, due_moment, is_quiet, quiet_ends
@@ -207,6 +207,18 @@ def test_a_confirmation_is_an_item_and_goes_on_to_the_ehr(world: World) -> None:
     assert (told.record.answer, told.record.appointment.id) == ("confirmed", "F-1")
     assert [item.text for item in world.all_of(WorklistItem)] == ["The patient confirmed the visit. Enter it in the EHR."]
     assert world.get(VisitReply, "F-1").appointment is None, "the reply itself keeps nothing of the chart"
+
+
+def test_a_digit_that_is_faster_than_the_answer_to_the_order_is_about_its_call(world: World) -> None:
+    world.book("F-1", "P-1", VISIT)
+    world.until(in_days(VISIT, -5))
+    world.fails(world.out[0], doubtful=False)
+    world.until(world.now)
+    call = world.out[1]
+    reply = Reply(channel="call", number=call.to, text="1", partner_id="CA-unheard-of")
+    told = world.run(world.reply_step, reply, "reply", {"resource": call.id})
+    assert told.record.answer == "confirmed"
+    assert world.get(Call, call.id).answered
 
 
 def test_stop_reaches_everything_planned_and_start_what_comes_after(world: World) -> None:
