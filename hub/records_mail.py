@@ -69,11 +69,12 @@ class Mail(Record):
     """That of the address which is least far; `failed` when it failed for one."""
     recipients: list[MailRecipient] = []
     appointment: str = ""
-    receipts: Receipts = "none"
+    receipts: bool = True
+    """Receipts are asked for and waited for; without, only a bounce is told."""
     processed_within: float = Field(default=3600.0, gt=0)
     """Seconds from sending in which the receiving systems say that they have it."""
-    dispatched_within: float = Field(default=86400.0, gt=0)
-    """Seconds from sending in which they say that they delivered it."""
+    dispatched_within: float | None = None
+    """Seconds from sending in which they say that they delivered it; None when that is not waited for."""
     queue: str = "front_desk"
     """Whose worklist it comes to when something is missing."""
     queued_at: AwareDatetime | None = None

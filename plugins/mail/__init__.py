@@ -1,7 +1,7 @@
 """Mails that must be known to have arrived: sent, then receipts waited for, then told to a person when one is missing.
 
     steps:
-      - track_mail: dispatched
+      - track_mail: {processed_within: 1h, dispatched_within: 24h}
       - ask: direct
       - mail_sent
 

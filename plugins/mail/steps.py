@@ -22,13 +22,12 @@ OURS = frozenset({"mail_id", "receipts"})
 class TrackMailConfig(StepConfig):
     """What is waited for."""
 
-    receipts: Receipts
-    """What the receiving system is asked to say, and what is missing when it does not: that it has `processed` the mail, also that
-    it was `dispatched` to who it is for, or `none`: ordinary mail, of which only a bounce is told."""
     processed_within: Duration = Field(default=3600.0, gt=0)
-    """Time from sending in which it says that it has the mail."""
-    dispatched_within: Duration = Field(default=86400.0, gt=0)
-    """Time from sending in which it says that it delivered the mail to who it is for."""
+    """Time from sending in which the receiving system says that it has the mail."""
+    dispatched_within: Duration | None = Field(default=None, gt=0)
+    """Time from sending in which it says that it delivered the mail to who it is for; without it that is not waited for."""
+    receipts: bool = True
+    """`no` for ordinary mail, whose systems write no receipts: nothing is asked for, and only what comes back (a bounce) is told."""
     queue: str = "front_desk"
     """Worklist for mails that failed, or whose receipts are missing."""
 
@@ -37,10 +36,11 @@ class TrackMail(Step[TrackMailConfig]):
     """Begins to follow a mail; stands before the `ask` that sends it, which then also asks for the receipts."""
 
     kind = "track_mail"
-    main = "receipts"
+    main = "processed_within"
 
     async def run(self, message: Message, context: Context) -> StepResult:
         config = self.config
+        wanted: Receipts = "none" if not config.receipts else "processed" if config.dispatched_within is None else "dispatched"
         mail = Mail(
             id=context.new_id(),
             appointment=message.headers.get("appointment", ""),
@@ -52,7 +52,7 @@ class TrackMail(Step[TrackMailConfig]):
         )
         await context.put(mail)
         file_under(mail, context)
-        return message.named(message.type, {**message.headers, "mail_id": mail.id, "receipts": config.receipts})
+        return message.named(message.type, {**message.headers, "mail_id": mail.id, "receipts": wanted})
 
 
 class MailSent(Step[StepConfig]):

@@ -93,9 +93,11 @@ def _with(mail: Mail, recipients: list[MailRecipient], **more: object) -> Mail:
 
 def wanted_next(mail: Mail) -> tuple[str, float] | None:
     """The receipt that is to come next, and within how many seconds of sending; None when nothing is waited for any more."""
-    if mail.receipts != "none" and mail.state in ("queued", "unknown", "sent"):
+    if not mail.receipts:
+        return None
+    if mail.state in ("queued", "unknown", "sent"):
         return "processed", mail.processed_within
-    if mail.receipts == "dispatched" and mail.state == "processed":
+    if mail.state == "processed" and mail.dispatched_within is not None:
         return "dispatched", mail.dispatched_within
     return None
 

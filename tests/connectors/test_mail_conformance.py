@@ -49,7 +49,7 @@ connections:
 flows:
   referrals:
     from: scans
-    steps: [{{track_mail: dispatched}}, {{ask: direct}}, mail_sent]
+    steps: [{{track_mail: {{dispatched_within: 24h}}}}, {{ask: direct}}, mail_sent]
   receipts: {{from: direct_inbox, when: {{type: [receipt, bounce]}}, steps: [mail_receipt]}}
   overdue: {{from: {{due: mail_overdue}}, steps: [mail_overdue]}}
   not_sent: {{from: {{failed: referrals}}, steps: [mail_failed]}}

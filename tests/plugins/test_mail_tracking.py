@@ -48,7 +48,7 @@ flows:
   referrals:
     from: scans
     steps:
-      - track_mail: {{receipts: {receipts}, processed_within: {processed}, dispatched_within: {dispatched}}}
+      - track_mail: {{{receipts}processed_within: {processed}, dispatched_within: {dispatched}}}
       - ask: direct
       - mail_sent
   receipts: {{from: direct_inbox, when: {{type: [receipt, bounce]}}, steps: [mail_receipt]}}
@@ -101,7 +101,7 @@ async def world(
     to: str = "partner@hospital.example",
     processed: str = "1h",
     dispatched: str = "24h",
-    receipts: str = "dispatched",
+    receipts: str = "",
     answers: Callable[[str], list[bytes]] = lambda original: [],
 ) -> AsyncIterator[World]:
     scans = folder / "scans"
@@ -178,7 +178,7 @@ async def test_a_doubtful_mail_is_unknown_until_a_receipt_says_that_it_arrived(t
 
 
 async def test_ordinary_mail_asks_for_nothing_and_a_bounce_is_told(tmp_path: Path) -> None:
-    async with world(tmp_path, receipts="none", processed="100ms") as w:
+    async with world(tmp_path, receipts="receipts: no, ", processed="100ms") as w:
         w.scan()
         mail = await w.comes_to("sent")
         assert w.smtp.mails[0].mail["disposition-notification-to"] is None
@@ -209,7 +209,7 @@ class Remembering:
 
 async def test_the_timeline_of_a_visit_has_its_mail() -> None:
     context: Any = Remembering()
-    step = TrackMail("track", TrackMail.Config.model_validate({"receipts": "processed"}))
+    step = TrackMail("track", TrackMail.Config())
     message = await step.run(Message(PDF, "document", headers={"appointment": "F-77"}), context)
     assert isinstance(message, Message)
     assert dict(message.headers) == {"appointment": "F-77", "mail_id": "m1", "receipts": "processed"}
