@@ -51,6 +51,8 @@ class Format(ABC):
 
     name: ClassVar[str]
     """As mappings name it in `from` and `to`."""
+    orders_by_path: ClassVar[bool] = False
+    """Whether `keys` reads the path that a connection names as its `ordering_key`."""
 
     def keys(self, body: bytes, headers: Any) -> Keys:  # noqa: ARG002
         """What the body is filed under.  Total: any bytes give an answer, none an exception."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, SecretStr
 from hub.catalogue import Catalogue
 from hub.connector import Keep, Source
 from hub.errors import ConfigError, Problem, Problems
+from hub.format import Format
 from hub.paths import DEFAULT_STORE, POSTGRES, has_password, is_postgres
 from hub.records import Organisation
 from hub.settings import secrets
@@ -338,12 +339,13 @@ class _Loader:
 
     def check_ordering_key(self, config: Any, layered: Layered) -> None:
         path = getattr(config, "ordering_key", None)
-        if path and (problem := self.path_problem(path)):
+        ordered = [format for format in self.catalogue.formats.values() if format.orders_by_path]
+        if path and (problem := self.path_problem(path, ordered)):
             self.add(layered.problem("CFG-034", ("ordering_key",), f"ordering_key: {problem}"))
 
-    def path_problem(self, path: str) -> str | None:
-        """What is wrong with a path, when no format can read it."""
-        problems = [f.path_error(path) for f in self.catalogue.formats.values()]
+    def path_problem(self, path: str, formats: Iterable[Format] | None = None) -> str | None:
+        """What is wrong with a path, when none of these formats can read it, or no format at all."""
+        problems = [f.path_error(path) for f in (self.catalogue.formats.values() if formats is None else formats)]
         return None if None in problems or not problems else problems[0]
 
     def check_site(self, name: str, connector: type[Any], config: Any, layered: Layered, sites: dict[str, Site]) -> None:

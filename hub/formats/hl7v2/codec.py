@@ -82,6 +82,7 @@ class Hl7Format(WritableFormat):
 
     name = "hl7v2"
     changes = True
+    orders_by_path = True
 
     def keys(self, body: bytes, headers: Mapping[str, str]) -> Keys:
         what = (body, headers.get("charset"), headers.get("authority", ""), headers.get("ordering_path", ""))
