@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from pathlib import Path
 
 from connectors.simulators.ehr import EhrClient
@@ -20,11 +21,13 @@ from tests.chaos.nursery import Hub, Nursery
 from tests.chaos.test_kills import keep_figures
 from tests.plugins.clinic import adt, at, mrn, pid, siu
 from tests.plugins.signing import SIGNING, signing_file
-from tests.support import ask, free_port, running_hub, until
+from tests.support import ask, free_port, running_hub
 
 LONG = bool(os.environ.get("CLINIC_HUB_LONG"))
 ENVELOPES, KILLS = (200, 60) if LONG else (14, 4)
 DOES = ("signs", "signs", "signs", "declines", "views", "bounces", "never", "expires")
+PATIENCE = 600.0 if LONG else 90.0
+"""Seconds after the last kill in which all has to be known."""
 CANCELLED = 5
 """Each visit of so many is cancelled."""
 FAULTS = {
@@ -79,7 +82,10 @@ async def test_a_hub_that_is_killed_sends_no_envelope_twice_and_loses_none(tmp_p
         finally:
             hub.close()
         async with running_hub(file) as running:
-            await until(lambda: settled(running, service), 40)
+            end = time.monotonic() + PATIENCE
+            while (left := await unsettled(running, service)) and time.monotonic() < end:
+                await asyncio.sleep(0.1)
+            assert left == []
             unknown = [e for e in await envelopes(running) if e.state == "unknown" and e.withdrawn is None]
             to_do = {item["appointment"]: item["cause"] for item in await ask(running, "worklist.list")}
             assert {to_do.get(envelope.appointments[0]) for envelope in unknown} <= {"unknown"}
@@ -93,21 +99,23 @@ async def envelopes(hub: RunningHub) -> list[Envelope]:
     return [e for state in ("yes", "no") for e in await context.find(Envelope, "open", state, limit=10_000)]
 
 
-async def settled(hub: RunningHub, service: SigningService) -> bool:
-    """Each visit has one envelope, and the hub knows of each what the service does."""
+async def unsettled(hub: RunningHub, service: SigningService) -> list[str]:
+    """Each visit has one envelope, and the hub knows of each what the service does; what is not so, in words."""
     known = await envelopes(hub)
-    if sorted(e.appointments[0] for e in known) != sorted(f"F-{number}" for number in range(ENVELOPES)):
-        return False
-    return all(is_right(envelope, service.table.under(envelope.id)) for envelope in known)
+    visits = {envelope.appointments[0] for envelope in known}
+    missing = [f"F-{number} has no envelope" for number in range(ENVELOPES) if f"F-{number}" not in visits]
+    return missing + [wrong for envelope in known if (wrong := wrong_with(envelope, service.table.under(envelope.id)))]
 
 
-def is_right(envelope: Envelope, sent: list[Sent]) -> bool:
+def wrong_with(envelope: Envelope, sent: list[Sent]) -> str:
+    """Empty when the hub knows what is so."""
     if not sent:
-        return envelope.state in ("unknown", "failed") or envelope.withdrawn is not None
+        is_right = envelope.state in ("unknown", "failed") or envelope.withdrawn is not None
+        return "" if is_right else f"{envelope.appointments}: {envelope.state}, and the service has none"
+    if len(sent) > 1:
+        return f"{envelope.appointments}: sent {len(sent)} times"
     [one] = sent
-    if envelope.withdrawn is not None and not one.end:
-        return False
-    if envelope.state == "completed" and envelope.document is None:
-        return False
     end = one.end or ("bounced" if one.has_bounced else "viewed" if one.is_viewed else "sent")
-    return envelope.state == end
+    is_right = envelope.state == end and not (envelope.withdrawn is not None and not one.end)
+    is_right = is_right and (envelope.state != "completed" or envelope.document is not None)
+    return "" if is_right else f"{envelope.appointments}: {envelope.state}, {envelope.withdrawn}, and the service has {end}"
