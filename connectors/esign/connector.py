@@ -173,7 +173,7 @@ class Esign(Destination[EsignConfig]):
         answer = await self._asked(api, call, order)
         if answer is None or answer.not_yet or not answer.body.lstrip()[:5].startswith(b"%PDF-"):
             return _said(self._report(order, "completed", ready=False))
-        headers = {"envelope": order.id, "action": order.action, "media_type": "application/pdf"}
+        headers = {"envelope": order.id, "action": order.action, "service": self.name, "media_type": "application/pdf"}
         return Message(answer.body, "document", headers=headers)
 
     # Asking.

@@ -127,7 +127,7 @@ async def _save_document(message: Message, context: Context) -> StepResult:
     name = "certificate" if is_certificate else "document"
     if getattr(envelope, name) is not None:
         return None
-    kind = "certificate" if is_certificate else "signed"
+    kind, service = "certificate" if is_certificate else "signed", message.headers.get("service")
     document = Document(
         id=f"{envelope.id}-{kind}",
         kind=kind if is_certificate else envelope.packet,
@@ -138,7 +138,7 @@ async def _save_document(message: Message, context: Context) -> StepResult:
         written_at=envelope.ended_at,
         filing="matched",
         kept=await context.keep(message),
-        partner_ids={message.headers.get("answered_by", "signing"): envelope.partner_id} if envelope.partner_id else {},
+        partner_ids={service: envelope.partner_id} if service and envelope.partner_id else {},
         appointment=envelope.appointments[-1] if envelope.appointments else None,
         patient_id=envelope.patient_id,
     )

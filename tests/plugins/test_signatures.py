@@ -39,6 +39,7 @@ async def test_a_consent_is_sent_when_the_visit_is_booked_signed_and_kept(tmp_pa
         assert (document.id, document.source, document.filing, document.appointment) == (
             signed.document, "signing", "matched", "F-1",
         )  # fmt: skip
+        assert document.partner_ids == {"signing": at_service.id}
         assert document.kept is not None
         assert b"signed: Jane Doe" in await clinic.hub.core.context("test").content(document.kept)
         assert await to_do(clinic) == []
