@@ -127,8 +127,7 @@ class MllpSender(Destination[SenderConfig]):
     # A message.
 
     async def send(self, message: Message) -> Message | None:
-        body = message.body
-        hl7 = self._sendable(body, message.headers.get("charset"))
+        body, hl7 = await asyncio.to_thread(self._looked_at, message) if message.large else self._looked_at(message)
         question = self._question(hl7, body)
         if question is None:
             await self._send_without_answer(body)
@@ -142,6 +141,11 @@ class MllpSender(Destination[SenderConfig]):
             finally:
                 returned.forget(self.config.returned_by, question.control_id, question)
         return None if answer is None else self._judged(answer)
+
+    def _looked_at(self, message: Message) -> tuple[bytes, Hl7]:
+        """What is sent, and the same opened; in a thread for a large one, so that others have their turn."""
+        body = message.body
+        return body, self._sendable(body, message.headers.get("charset"))
 
     def _sendable(self, body: bytes, charset: str | None) -> Hl7:
         try:
