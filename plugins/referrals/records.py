@@ -12,7 +12,7 @@ from hub.records_fax import Fax
 from hub.records_mail import Mail
 
 Way = Literal["fax", "mail"]
-ReferralState = Literal["ordered", "not_sent", "on_its_way", "arrived", "failed", "unknown"]
+ReferralState = Literal["ordered", "not_sent", "on_its_way", "sent", "arrived", "failed", "unknown"]
 
 
 class Referral(Record):
@@ -42,14 +42,17 @@ def state_of(referral: Referral, fax: Fax | None, mail: Mail | None) -> tuple[Re
     """How far it is, and in which word of its fax or mail."""
     if referral.why:
         return "not_sent", referral.why
+    known: dict[str, ReferralState]
     if fax is not None:
-        known: dict[str, ReferralState] = {"sent": "arrived", "failed": "failed", "cancelled": "failed", "unknown": "unknown"}
+        known = {"sent": "arrived", "failed": "failed", "cancelled": "failed", "unknown": "unknown"}
         return known.get(fax.state, "on_its_way"), f"fax {fax.state}"
     if mail is None:
         return "ordered", ""
-    missed = f", not {mail.missed} in time" if mail.missed else ""
-    wanted = ("processed", "dispatched") if mail.dispatched_within is None else ("dispatched",)
-    if mail.state in wanted:
-        return "arrived", f"mail {mail.state}"
-    ends: dict[str, ReferralState] = {"failed": "failed", "unknown": "unknown"}
-    return ends.get(mail.state, "failed" if mail.missed else "on_its_way"), f"mail {mail.state}{missed}"
+    if mail.missed or mail.state == "failed":
+        return "failed", f"mail {mail.state}" + (f", not {mail.missed} in time" if mail.missed else "")
+    known = {"unknown": "unknown", "dispatched": "arrived"}
+    if mail.receipts == "none":
+        known["sent"] = "sent"
+    elif mail.receipts == "processed":
+        known["processed"] = "arrived"
+    return known.get(mail.state, "on_its_way"), f"mail {mail.state}"

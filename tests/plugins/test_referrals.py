@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from connectors.simulators.fax_carrier import Carrier
 from hub.bus.hub import Hub
 from hub.errors import NotFound, Refused
 from hub.formats.pages import look
+from hub.records_mail import Mail
 from plugins.referrals.directory import DirectoryError, read_directory
+from plugins.referrals.records import Referral, state_of
 from tests.connectors.imap_server import PASSWORD, USER, ImapServer
 from tests.connectors.smtp_server import SmtpServer, Taken
 from tests.hub.formats.mails import mdn
@@ -38,7 +42,7 @@ connections:
     url: http://127.0.0.1:@FAX@
     secrets: {access_id: "12345", access_pwd: {$env: FAX_SECRET}}
     values: {caller_id: "3125550199", email: fax@clinic.example}
-    every: 10s
+    every: 50ms
   direct:
     kind: mail_sender
     host: 127.0.0.1
@@ -65,11 +69,18 @@ flows:
   scans_in:
     from: scans
     steps: [{receive_document: scan}, {match_document: {file_after: 1h}}]
+  faxes_in:
+    from: line
+    steps: [save_fax, {receive_document: fax}, {match_document: {file_after: 1h}}]
+  mails_in:
+    from: direct_inbox
+    when: {format: document}
+    steps: [{receive_document: mail}, {match_document: {file_after: 1h}}]
   referrals:
     from: {due: referral}
     steps:
       - send_referral: {directory: "@FOLDER@/specialists.csv", policy: @POLICY@}
-      - track_mail: 1h
+      - track_mail: processed
       - note_referral
       - ask: direct
       - mail_sent
@@ -91,8 +102,20 @@ class Desk(Clinic):
 
     carrier: Carrier
     smtp: SmtpServer
+    imap: ImapServer
     ids: list[str]
     """Documents of Jane's visit F-77, and at the end one of Joan's."""
+
+    async def document_by(self, source: str) -> dict[str, Any]:
+        """The document that came this way."""
+
+        async def found() -> Any:
+            lines = await ask(self.hub, "documents.list")
+            return next((line for line in lines if line["source"] == source and line["state"] != "received"), None)
+
+        await until(found)
+        line: dict[str, Any] = await found()
+        return line
 
     async def refer(self, to: str, **params: Any) -> str:
         line = await ask(self.hub, "referrals.send", appointment="F-77", to=to, **params)
@@ -130,7 +153,7 @@ async def desk(folder: Path, *, receipts: bool = True) -> AsyncIterator[Desk]:
         with environment(BOX_PASSWORD=PASSWORD):
             async with quick_hub(file) as hub, EhrClient("127.0.0.1", port_of(hub, "ehr")) as ehr:
                 clinic = Desk(hub, ehr)
-                clinic.carrier, clinic.smtp = carrier, smtp
+                clinic.carrier, clinic.smtp, clinic.imap = carrier, smtp, imap
                 await clinic.tell(
                     adt("A04", pid(mrn("00042"))),
                     adt("A04", pid(mrn("00050"), given="JOAN")),
@@ -179,6 +202,31 @@ async def test_a_referral_by_mail_arrives_with_all_documents_of_the_visit(tmp_pa
         assert "The receiving system says: processed" in shown
 
 
+async def test_a_fax_that_comes_in_finds_its_chart(tmp_path: Path) -> None:
+    async with desk(tmp_path) as clinic:
+        clinic.carrier.receive("+17735550001", pdf("Consultation\nMRN: 00042\nPatient: Jane Doe"))
+        line = await clinic.document_by("fax")
+        shown = await ask(clinic.hub, "documents.show", id=line["id"])
+        assert (shown["state"], shown["kind"], shown["patient"]["id"]) == ("matched", "CN", "00042")
+        assert shown["sender"].endswith("7735550001")
+        await until(lambda: all(fax.taken for fax in clinic.carrier.faxes.incoming))
+
+
+async def test_an_attachment_of_a_mail_waits_for_its_patient(tmp_path: Path) -> None:
+    async with desk(tmp_path) as clinic:
+        mail = EmailMessage()
+        mail["From"], mail["To"], mail["Subject"] = "lab@lab.example", "hub@clinic.example", "Result"
+        mail["Message-ID"] = "<1@lab.example>"
+        mail.set_content("Please find it attached.")
+        mail.add_attachment(pdf("Patient: Jane Doe"), maintype="application", subtype="pdf", filename="Jane Doe.pdf")
+        clinic.imap.put(mail.as_bytes())
+        line = await clinic.document_by("mail")
+        assert (line["state"], line["patient"]) == ("waiting", None)
+        (item,) = [item for item in await clinic.to_do() if line["id"] in item["text"]]
+        assert item["text"].startswith("A mail attachment waits for its patient")
+        assert "Jane" not in item["text"]
+
+
 async def test_a_referral_that_was_busy_twice_arrives(tmp_path: Path) -> None:
     async with desk(tmp_path) as clinic:
         id = await clinic.refer("Busy Clinic", documents=[clinic.ids[1]])
@@ -224,6 +272,27 @@ async def test_documents_of_others_are_refused(tmp_path: Path) -> None:
             await ask(clinic.hub, "documents.undo", id=id)
         with pytest.raises(Refused, match="has no documents"):
             await clinic.refer("Lake Cardiology")
+
+
+@pytest.mark.parametrize(
+    ("receipts", "state", "missed", "is_now"),
+    [
+        ("none", "queued", "", "on_its_way"),
+        ("none", "sent", "", "sent"),
+        ("none", "failed", "", "failed"),
+        ("processed", "sent", "", "on_its_way"),
+        ("processed", "sent", "processed", "failed"),
+        ("processed", "processed", "", "arrived"),
+        ("dispatched", "processed", "", "on_its_way"),
+        ("dispatched", "processed", "dispatched", "failed"),
+        ("dispatched", "dispatched", "", "arrived"),
+        ("dispatched", "unknown", "", "unknown"),
+    ],
+)
+def test_how_far_a_mailed_referral_is_its_mail_says(receipts: Any, state: str, missed: str, is_now: str) -> None:
+    at_noon = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    referral = Referral(id="r-1", appointment="F-77", patient_id="p-1", to="A", documents=["d-1"], ordered_at=at_noon, mail="m")
+    assert state_of(referral, None, Mail(id="m", receipts=receipts, state=state, missed=missed))[0] == is_now
 
 
 @pytest.mark.parametrize(

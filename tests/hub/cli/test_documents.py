@@ -75,6 +75,13 @@ def test_a_document_is_looked_at_matched_and_taken_back(cli: Cli, clinic: Path, 
     assert (refused.code, "only a matched one" in refused.err) == (5, True)
 
 
+def test_a_referral_is_ordered_and_listed(cli: Cli, clinic: Path) -> None:
+    refused = cli("referrals", "send", "F-77", "--to", "Lake Cardiology", "-c", clinic)
+    assert (refused.code, "there is no appointment F-77" in refused.err) == (1, True)
+    assert "no referrals" in cli("referrals", "list", "-c", clinic).err
+    assert cli("referrals", "list", "--appointment", "F-77", "--json", "-c", clinic).lines == []
+
+
 def test_a_cover_sheet_is_written(cli: Cli, clinic: Path, tmp_path: Path) -> None:
     done = cli("documents", "cover", "--patient", "00042", "--kind", "CONSENT", "--out", tmp_path / "cover.pdf", "-c", clinic)
     assert done.code == 0
