@@ -7,9 +7,13 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from starlette.requests import Request
+
+from connectors.simulators.facade import basic
 from connectors.simulators.hooks import Hooks
 from connectors.simulators.server import Simulator
 
+ASSERTION = "an-assertion-of-the-service"
 STOP = ("stop", "stopall", "unsubscribe", "cancel", "end", "quit")
 CODES = {"landline": "30006", "unreachable": "30003", "blocked": "30007"}
 """Codes of texts that were taken and then not delivered."""
@@ -60,6 +64,7 @@ class PhoneNetwork(Simulator):
         self, *, account: str = "AC00000000000000000000000000000001", token: str = "sim-token", **settings: Any
     ) -> None:
         super().__init__(client_id=account, client_secret=token, **settings)
+        from connectors.simulators.phone_network.ringcentral import RingCentral
         from connectors.simulators.phone_network.twilio import Twilio
 
         self.people: dict[str, Person] = {}
@@ -72,9 +77,14 @@ class PhoneNetwork(Simulator):
         self.answers_after = 0.0
         """Seconds until people answer."""
         self.twilio = Twilio(self)
-        self.facades = (self.twilio,)
+        self.facades = (self.twilio, RingCentral(self))
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def gives_token(self, request: Request, form: dict[str, str]) -> bool:
+        """Also for an assertion that was handed out (RFC 7523)."""
+        handed_out = form.get("assertion") == ASSERTION and ":".join(self.credentials) == basic(request)
+        return handed_out or super().gives_token(request, form)
 
     def person(self, number: str) -> Person:
         return self.people.setdefault(number, Person())
