@@ -99,7 +99,10 @@ async def _settled_and_counted(file: Path, charts: EhrServer, documents: int) ->
         await until(all_have_ended, 60)
         await settled(hub, 60)
         lines = await all_documents()
-        assert Counter(bool(line["patient"]) for line in lines) == {True: documents - -(-documents // 3), False: -(-documents // 3)}
+        assert Counter(bool(line["patient"]) for line in lines) == {
+            True: documents - -(-documents // 3),
+            False: -(-documents // 3),
+        }
         in_charts: dict[str, set[str]] = {}
         for body in charts.received:
             hl7 = Hl7(body)

@@ -10,6 +10,7 @@ import pytest
 
 from connectors.simulators.ehr import segment
 from connectors.simulators.signer import DropboxSign
+from hub import calls
 from hub.clinic import load_clinic
 from hub.errors import ConfigError, NotFound, Refused
 from tests.plugins.clinic import adt, at, mrn, pid, siu
@@ -17,6 +18,11 @@ from tests.plugins.signing import PACKETS, SigningClinic, due_now, signing, sign
 from tests.support import ask
 
 SOON = "100ms"
+
+
+@pytest.fixture(autouse=True)
+def _looked_for_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "LOOKS", (0.01, 0.05, 0.1))
 
 
 async def to_do(clinic: SigningClinic, appointment: str = "F-1") -> list[tuple[str, str]]:
