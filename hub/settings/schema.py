@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -11,6 +12,8 @@ from hub.catalogue import Catalogue
 from hub.connector import Keep
 from hub.settings.model import DiskSettings, LogSettings, OrganisationSettings, RetentionSettings, SiteSettings
 from hub.settings.signals import AlertSettings, MetricsSettings
+
+_Of = Callable[[type[BaseModel]], dict[str, Any]]
 
 TEXT: dict[str, Any] = {"type": "string"}
 TEXTS: dict[str, Any] = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
@@ -34,14 +37,10 @@ def clinic_schema(catalogue: Catalogue) -> dict[str, Any]:
     connectors, steps = sorted(catalogue.connectors.items()), sorted(catalogue.steps.items())
     parts: list[type[BaseModel]] = [OrganisationSettings, SiteSettings, LogSettings, RetentionSettings, DiskSettings]
     parts += [MetricsSettings, AlertSettings]
-    models = [*parts, *(connector.Config for _, connector in connectors), *(step.Config for _, step in steps)]
-    made, shared = models_json_schema([(model, "validation") for model in dict.fromkeys(models)])
-    definitions = {name: _as_written(schema) for name, schema in shared["$defs"].items()}
-
-    def of(model: type[BaseModel]) -> dict[str, Any]:
-        reference: str = made[(model, "validation")]["$ref"]
-        definition: dict[str, Any] = definitions[reference.rpartition("/")[2]]
-        return definition
+    of, definitions = _definitions([*parts, *(step.Config for _, step in steps)])
+    of_connection, for_connections = _definitions([connector.Config for _, connector in connectors], prefix="connection:")
+    for definition in for_connections.values():
+        definition["required"] = []  # a vendor profile may fill it in, the kind too
 
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -67,17 +66,30 @@ def clinic_schema(catalogue: Catalogue) -> dict[str, Any]:
             "alerts": of(AlertSettings),
             "connections": {
                 "type": "object",
-                "additionalProperties": {"anyOf": [_connection(kind, of(c.Config)) for kind, c in connectors]},
+                "additionalProperties": {"anyOf": [_connection(kind, of_connection(c.Config)) for kind, c in connectors]},
             },
             "flows": {"type": "object", "additionalProperties": _flow([_step(k, of(s.Config), s.main) for k, s in steps])},
         },
-        "$defs": definitions,
+        "$defs": {**definitions, **for_connections},
     }
 
 
+def _definitions(models: Sequence[type[BaseModel]], prefix: str = "") -> tuple[_Of, dict[str, dict[str, Any]]]:
+    """How to look up the schema of one of these models, and all schemas they refer to, by name."""
+    made, shared = models_json_schema(
+        [(model, "validation") for model in dict.fromkeys(models)], ref_template=f"#/$defs/{prefix}{{model}}"
+    )
+    definitions = {f"{prefix}{name}": _as_written(schema) for name, schema in shared["$defs"].items()}
+
+    def of(model: type[BaseModel]) -> dict[str, Any]:
+        reference: str = made[(model, "validation")]["$ref"]
+        return definitions[reference.removeprefix("#/$defs/")]
+
+    return of, definitions
+
+
 def _connection(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Nothing is required: a vendor profile may fill it in, the kind too."""
-    return {**schema, "title": kind, "properties": {**schema["properties"], "kind": {"const": kind}}, "required": []}
+    return {**schema, "title": kind, "properties": {**schema["properties"], "kind": {"const": kind}}}
 
 
 def _flow(steps: list[dict[str, Any]]) -> dict[str, Any]:

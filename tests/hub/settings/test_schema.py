@@ -110,9 +110,9 @@ def uncommented(text: str) -> str:
 
 FILES = {
     "the file of hub init": (ROOT / "hub/cli/starter/clinic.yaml").read_text(encoding="utf-8"),
-    "the file of the demo": (ROOT / "connectors/simulators/demo/clinic.yaml")
-    .read_text(encoding="utf-8")
-    .replace("@PORT@", "8271"),
+    "the file of the demo": re.sub(
+        "@[A-Z]+@", "8271", (ROOT / "connectors/simulators/demo/clinic.yaml").read_text(encoding="utf-8")
+    ),
 }
 
 PARTS = {
@@ -151,7 +151,8 @@ PARTS = {
 
 @pytest.mark.parametrize("text", FILES.values(), ids=FILES)
 def test_files_that_come_with_the_hub_pass(tmp_path: Path, text: str) -> None:
-    examined = look(tmp_path, text, head="", payers_csv="payer,name\n", clearinghouse_secret="x")
+    beside = {"payers_csv": "payer,name\n", "specialists_csv": "name,fax,direct\n", "clearinghouse_secret": "x"}
+    examined = look(tmp_path, text, head="", **beside)
     assert not examined.errors
     assert mistakes(SCHEMA, yaml.safe_load(text)) == []
 
