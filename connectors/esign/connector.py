@@ -1,6 +1,7 @@
 """Orders in, reports out: an envelope is sent once, and everything else may be asked again.
 
 A send that was not answered is looked for under our reference; when it is not found either, nobody knows, and a person is told.
+One that a person replays is looked for first.
 Services that make an envelope first and send it in a second step (`start`) are asked for that step whenever a look finds the
 envelope still waiting for it.
 """
@@ -46,7 +47,9 @@ class Esign(Destination[EsignConfig]):
         order = _order(message)
         async with self._service.opened() as api:
             if order.action == "send":
-                return _said(await self._sent(api, order))
+                is_replay = message.generation > 0
+                known = await self._found(api, order) if is_replay and self.config.find is not None else None
+                return _said(known if known is not None and known.partner_id is not None else await self._sent(api, order))
             if order.partner_id is None:
                 return _said(await self._found(api, order))
             if order.action == "look":

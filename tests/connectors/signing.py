@@ -270,6 +270,16 @@ class SigningContract:
             assert len(service.table.under("sig-1")) == (0 if word in NOT_DONE else 1)
             assert not service.table.twice()
 
+    async def test_a_send_that_a_person_replays_is_looked_for_first(self, tmp_path: Path) -> None:
+        async with self.both(tmp_path) as (service, connection):
+            sent = await self.ask(connection, self.order())
+            answer = await connection.send(Message(self.order(), "envelope_order", generation=1))
+            assert answer is not None
+            assert isinstance(answer.record, EnvelopeReport)
+            if self.finds:
+                assert answer.record.partner_id == sent.partner_id
+                assert not service.table.twice()
+
     @pytest.mark.parametrize("word", ["silent", "502", "half", "html", "drop", "hangup"])
     async def test_a_look_that_went_wrong_is_a_connection_that_is_down(self, word: str, tmp_path: Path) -> None:
         async with self.both(tmp_path) as (service, connection):

@@ -63,6 +63,9 @@ async def test_the_timeline_of_the_visit_tells_it_without_patient_data(tmp_path:
         await clinic.acted()
         await clinic.reaches_state("completed")
         lines = (await ask(clinic.hub, "trace", id="F-1"))["entries"]
+        listed = await ask(clinic.hub, "messages.list", limit=1000)
+    assert "Jane" not in str(listed)
+    assert "jane@" not in str(listed)
     texts = [line["text"] for line in lines if line["what"].startswith("signature")]
     assert "Consent for your visit: about to be sent" in texts
     assert "Consent for your visit: signed" in texts

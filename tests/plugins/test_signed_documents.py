@@ -1,4 +1,4 @@
-"""From the booking to the signed consent in the chart of the EHR: signatures and documents, which know nothing of each other."""
+"""From the booking to the signed consent in the chart: signatures and documents, which know nothing of each other."""
 
 from __future__ import annotations
 
