@@ -1,22 +1,33 @@
-"""Inside the limited process: takes one request, answers it, ends.  Nothing here runs in the hub."""
+"""Inside the limited process: takes one request, answers it, ends.  Nothing here runs in the hub.
+
+Once the limits hold it can open no file and no connection and begin no process, whatever a document makes of it: what it needs
+is loaded before.
+"""
 
 from __future__ import annotations
 
+import encodings.utf_16_le  # noqa: F401 - as PDFium has its text
 import json
 import os
 import signal
 from collections.abc import Callable
 from typing import Any
 
+import PIL.MpoImagePlugin
+import PIL.PdfImagePlugin
+import PIL.TiffImagePlugin  # noqa: F401 - Pillow loads it when it is first needed, which is too late
+from PIL import Image
+
 from hub.formats.pages.making import cover, join, part, to_pdf, to_tiff
 from hub.formats.pages.reading import look
 from hub.formats.pages.words import CannotRead, Limits
 
-_FILES = 32
-"""Open files it may have."""
+_FILES = 3
+"""Open files it may have: those it was given."""
 
 
 def main() -> None:
+    Image.preinit()  # the usual formats, which Pillow too loads only when they are needed
     line, _, rest = _everything().partition(b"\n")
     request = json.loads(line)
     limits = Limits(**request.pop("limits"))

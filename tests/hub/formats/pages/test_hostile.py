@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from hub.step import Context, StepResult
 from tests.hub.bus import probe
 from tests.hub.bus.probe import World
 from tests.hub.formats.pages.hostile import CORPUS, cut_short, fax, letter, mutated, picture
-from tests.support import clinic_folder, running_hub, settled, until
+from tests.support import ROOT, clinic_folder, running_hub, settled, until
 
 SHORT = Limits(seconds=1, wall=10, memory=400 * 1024 * 1024)
 FUZZED = float(os.environ.get("CLINIC_HUB_FUZZ_SECONDS", "5"))
@@ -182,6 +183,24 @@ async def test_the_process_knows_no_secret_and_its_arguments_tell_nothing(monkey
     [(arguments, environment)] = begun
     assert "CLEARINGHOUSE_SECRET" not in environment
     assert "ZZPATIENT" not in str(arguments)
+
+
+LIMITED = """
+import os, socket
+from hub.formats.pages.words import Limits
+from hub.formats.pages.worker import limit_this_process
+limit_this_process(Limits(), 0)
+for way in (lambda: open("/etc/passwd"), socket.socket, os.pipe):
+    try:
+        way()
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+def test_the_process_can_open_no_file_and_no_connection() -> None:
+    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stdout.splitlines() == ["Too many open files"] * 3
 
 
 async def test_a_system_without_files_in_memory_has_unnamed_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
