@@ -152,6 +152,7 @@ class HubProcess:
             if self.process.poll() is not None:
                 break
             time.sleep(0.01)
+        self.kill()  # it is late, or has ended already: nothing stays behind
         raise AssertionError(f"the hub did not get ready: {text}")
 
     def kill(self) -> None:
