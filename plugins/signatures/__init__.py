@@ -12,7 +12,7 @@ from __future__ import annotations
 from hub import DueJob, Operation, Reaction, RecordKey, RecordKind, hookimpl
 from hub.records_signing import Envelope, EnvelopeOrder, EnvelopeReport
 from hub.step import AnyStep
-from plugins.signatures.envelopes import JOB, follow_chart, release_visit
+from plugins.signatures.envelopes import JOB, follow_chart, needs_somebody, release_visit
 from plugins.signatures.operations import OPERATIONS
 from plugins.signatures.packets import PlanPackets
 from plugins.signatures.reports import SaveSignature, SignatureEvent, SignatureFailed
@@ -30,10 +30,11 @@ def register_records() -> list[RecordKind]:
         found = [RecordKey("appointment", appointment) for appointment in envelope.appointments]
         found += [RecordKey("patient", envelope.patient_id)] if envelope.patient_id else []
         found += [RecordKey("partner", envelope.partner_id)] if envelope.partner_id else []
-        return [*found, RecordKey("open", "no" if envelope.is_over else "yes")]
+        found += [RecordKey("problem", "yes")] if needs_somebody(envelope) else []
+        return [*found, RecordKey("state", envelope.state), RecordKey("open", "no" if envelope.is_over else "yes")]
 
     return [
-        RecordKind("envelope", Envelope, keys, frozenset({"appointment", "patient", "partner", "open"})),
+        RecordKind("envelope", Envelope, keys, frozenset({"appointment", "patient", "partner", "problem", "state", "open"})),
         RecordKind("envelope_order", EnvelopeOrder),
         RecordKind("envelope_report", EnvelopeReport),
     ]

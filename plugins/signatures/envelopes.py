@@ -18,6 +18,12 @@ NEEDS_A_PERSON = ("unknown", "declined", "expired", "bounced", "failed")
 """States that somebody has to do something about."""
 
 
+def needs_somebody(envelope: Envelope) -> bool:
+    """Whether a person has to do something about it; one that was voided at the service, by nobody here, may be sent again."""
+    is_stuck = envelope.state in (*NEEDS_A_PERSON, "voided") or envelope.lacks is not None
+    return is_stuck and envelope.withdrawn is None
+
+
 # When what is done.
 
 
@@ -133,7 +139,7 @@ async def withdraw(envelope: Envelope, because: str, context: Context) -> None:
     context.withdraw(JOB, f"{envelope.id}/send")
     envelope = envelope.model_copy(update={"withdrawn": because})
     if envelope.asked_at is None:
-        envelope = envelope.model_copy(update={"state": "voided", "ended_at": context.now})
+        envelope = envelope.model_copy(update={"state": "voided", "ended_at": context.now, "lacks": None})
         withdraw_all(envelope, context)
         note(envelope, context, "not needed any more, and never sent")
     else:  # where the service's id of it is not known yet, the report that brings it goes on from here

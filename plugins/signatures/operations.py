@@ -12,10 +12,8 @@ from hub.errors import NotFound, Refused
 from hub.people import current_chart
 from hub.records_signing import ENVELOPE_WORDS, Envelope
 from hub.units import iso
-from plugins.signatures.envelopes import NEEDS_A_PERSON, note, plan, settle
+from plugins.signatures.envelopes import NEEDS_A_PERSON, needs_somebody, note, plan, settle
 
-AGAIN = (*NEEDS_A_PERSON, "voided")
-"""States in which a person may have it sent again."""
 MOST_LISTED = 10_000
 
 
@@ -51,9 +49,9 @@ async def list_envelopes(params: ListParams, context: Context) -> list[dict[str,
     if params.date is not None:
         pairs = await _of_day(params.date, context)
     else:
-        found = [e for state in ("yes", "no") for e in await context.find(Envelope, "open", state, limit=MOST_LISTED)]
-        wanted = [e for e in found if not e.is_over or _is_problem(e) or params.state == e.state]
-        pairs = [(e, await context.get(Appointment, id)) for e in wanted for id in e.appointments]
+        places = [("open", "yes"), ("problem", "yes")] if params.state in (None, "problem") else [("state", params.state)]
+        found = {e.id: e for name, value in places for e in await context.find(Envelope, name, value or "", limit=MOST_LISTED)}
+        pairs = [(e, await context.get(Appointment, id)) for e in found.values() for id in e.appointments]
     lines = [await _line(envelope, visit, context) for envelope, visit in pairs if _is_wanted(envelope, params.state)]
     return sorted(lines, key=lambda line: (line["starts_at"] or "", line["envelope"]))
 
@@ -67,12 +65,8 @@ async def _of_day(date: str, context: Context) -> list[tuple[Envelope, Appointme
     ]
 
 
-def _is_problem(envelope: Envelope) -> bool:
-    return envelope.withdrawn is None and (envelope.state in AGAIN or envelope.lacks is not None)
-
-
 def _is_wanted(envelope: Envelope, state: str | None) -> bool:
-    return state is None or state == envelope.state or (state == "problem" and _is_problem(envelope))
+    return state is None or state == envelope.state or (state == "problem" and needs_somebody(envelope))
 
 
 async def _line(envelope: Envelope, visit: Appointment | None, context: Context) -> dict[str, Any]:
@@ -87,7 +81,7 @@ async def _line(envelope: Envelope, visit: Appointment | None, context: Context)
         "patient": {"id": number, "name": name},
         "state": envelope.state,
         "words": "no e-mail address in the chart" if envelope.lacks else ENVELOPE_WORDS[envelope.state],
-        "needs_somebody": _is_problem(envelope),
+        "needs_somebody": needs_somebody(envelope),
     }
 
 
@@ -117,7 +111,7 @@ async def send_again(params: EnvelopeParams, context: Context) -> dict[str, Any]
     old = await context.get(Envelope, params.envelope)
     if old is None:
         raise NotFound(f"there is no envelope {params.envelope!r}; `hub signatures list` shows them")
-    if old.state not in AGAIN or old.withdrawn is not None:
+    if old.state not in (*NEEDS_A_PERSON, "voided") or old.withdrawn is not None:
         raise Refused(f"the envelope {old.id} is {ENVELOPE_WORDS[old.state]}{' and withdrawn' if old.withdrawn else ''}")
     new = Envelope(
         id=context.new_id("sig"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from pydantic import ValidationError
 
 from connectors.esign import Esign
@@ -57,6 +58,14 @@ class TestDocuSign(SigningContract):
             with pytest.raises(ConnectionDown) as caught:
                 await self.ask(connection, self.order())
             assert caught.value.code == "NET-021"
+            assert not service.table.by_id
+
+    async def test_an_assertion_of_another_key_gets_no_token(self, tmp_path: Path) -> None:
+        async with self.both(tmp_path) as (service, connection):
+            service.facade(DocuSign).public_key = public_pem(generate_private_key(public_exponent=65537, key_size=2048))
+            with pytest.raises(ConnectionDown) as caught:
+                await self.ask(connection, self.order())
+            assert caught.value.code == "NET-020"
             assert not service.table.by_id
 
     async def test_a_token_that_ended_is_fetched_again_with_a_new_assertion(self, tmp_path: Path) -> None:

@@ -167,7 +167,9 @@ async def test_with_every_fault_each_mail_arrives_once_and_is_known_to_have(
 
 
 @pytest.mark.parametrize("vendor", PROVEN)
-async def test_what_is_doubtful_is_shown_and_settled_by_a_receipt(vendor: str, tmp_path: Path, certificates: Certificates) -> None:
+async def test_what_is_doubtful_is_shown_and_settled_by_a_receipt(
+    vendor: str, tmp_path: Path, certificates: Certificates
+) -> None:
     async with world(tmp_path, vendor, certificates) as w, running_hub(w.file) as hub:
         with smtp_fault(w, "silent_at", "END"), imap_fault(w, "refuse", {"SELECT"}):
             w.scan("doubtful")
@@ -184,9 +186,7 @@ async def test_what_is_doubtful_is_shown_and_settled_by_a_receipt(vendor: str, t
 
 
 @pytest.mark.parametrize("vendor", PROVEN)
-async def test_a_hub_that_is_killed_sends_nothing_twice(
-    vendor: str, tmp_path: Path, certificates: Certificates
-) -> None:
+async def test_a_hub_that_is_killed_sends_nothing_twice(vendor: str, tmp_path: Path, certificates: Certificates) -> None:
     names = [f"k{number:02}" for number in range(12)]
     async with world(tmp_path, vendor, certificates) as w:
         w.smtp.faults.slow = 0.03
