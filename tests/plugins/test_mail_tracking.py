@@ -16,8 +16,9 @@ from hypothesis import given, settings, strategies as st
 from hub.bus.hub import Hub
 from hub.formats.mail.receipts import Receipt, Told
 from hub.message import Message
-from hub.records_mail import Mail
-from plugins.mail.steps import TrackMail
+from hub.records_mail import Mail, MailReport
+from hub.step import StepConfig
+from plugins.mail.steps import MailSent, TrackMail
 from plugins.mail.tracking import handed_in, received, wanted_next
 from tests.connectors.imap_server import PASSWORD, USER, ImapServer
 from tests.connectors.smtp_server import SmtpServer, Taken
@@ -163,6 +164,11 @@ async def test_a_mail_that_the_server_does_not_take_is_told(tmp_path: Path) -> N
 
         await until(told)
         assert w.smtp.mails == []
+        w.smtp.faults.says.clear()
+        (sent,) = await ask(w.hub, "messages.list", connection="direct", state="quarantined")
+        await ask(w.hub, "replay", ids=[sent["id"]], keep_ids=True, yes=1)
+        await w.comes_to("sent")
+        assert await w.items() == [], "a person has sent it again"
 
 
 async def test_a_doubtful_mail_is_unknown_until_a_receipt_says_that_it_arrived(tmp_path: Path) -> None:
@@ -197,6 +203,15 @@ class Remembering:
         self.saved: list[Any] = []
         self.keys: list[tuple[str, str]] = []
 
+    async def get(self, kind: Any, id: str) -> Any:
+        return next((record for record in self.saved if record.id == id), None)
+
+    def plan(self, due: Any) -> None:
+        self.planned = due
+
+    def note(self, what: str, text: str, *, plain: bool = False) -> None:
+        assert plain, "nothing in it could tell about a patient"
+
     def new_id(self) -> str:
         return "m1"
 
@@ -215,6 +230,11 @@ async def test_the_timeline_of_a_visit_has_its_mail() -> None:
     assert dict(message.headers) == {"appointment": "F-77", "mail_id": "m1", "receipts": "processed"}
     assert context.keys == [("mail", "m1"), ("appointment", "F-77")]
     assert context.saved[0].appointment == "F-77"
+    report = MailReport(id="m1", message_id="m1@clinic.example", to=["a@b.example"])
+    sent = await MailSent("sent", StepConfig()).run(message.derive(report, format="mail_report"), context)
+    assert isinstance(sent, Message)
+    assert dict(sent.headers) == {"appointment": "F-77"}, "a further mail of this flow is another"
+    assert context.planned.key == "m1"
 
 
 async def test_each_address_counts(tmp_path: Path) -> None:
