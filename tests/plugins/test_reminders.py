@@ -18,7 +18,7 @@ from plugins.reminders.people import e164
 from plugins.reminders.policies import Policies, read_policies
 from plugins.reminders.times import LEAD, due_moment, is_quiet, quiet_ends
 from plugins.reminders.words import day_in_words, meaning_of, segments_of, time_in_words
-from tests.plugins.reminders_world import NUMBERS, ZONES, World, in_days, utc
+from tests.plugins.reminders_world import FOLDER, NUMBERS, ZONES, World, in_days, utc
 
 BEGIN = utc(2027, 3, 1, 15)
 CHICAGO = ZONES["chicago"]
@@ -270,6 +270,53 @@ def test_a_stranger_is_shown_and_a_reply_from_nowhere_refused(world: World) -> N
 )  # fmt: skip
 def test_what_an_answer_means(text: str, meaning: str) -> None:
     assert meaning_of(text, Policies(templates={}).all_languages) == meaning
+
+
+# Rooms of virtual visits, and confirmed visits.
+
+VIDEO = """
+reminders:
+  video:
+    types: [video]
+    steps: [{before: 1d, at: "10:00", template: room}, {before: 1h, template: room, unless_confirmed: "yes"}]
+templates: {room: {text: {en: "Your room: {link}. {given_name}"}}}
+may_say: [given_name]
+telehealth: {types: [VIDEO], room: "https://rooms.example/river?lang=en"}
+"""
+
+
+@pytest.fixture
+def video() -> World:
+    (FOLDER / "video.yaml").write_text(VIDEO, encoding="utf-8")
+    world = World(BEGIN, "video.yaml")
+    world.patient("P-1", NUMBERS["chicago"])
+    return world
+
+
+def test_a_virtual_visit_has_a_room_with_an_opaque_token_that_stays_the_same(video: World) -> None:
+    video.book("F-1", "P-1", VISIT, type="Video")
+    video.book("F-2", "P-1", in_days(VISIT, 1), type="VIDEO")
+    video.book("F-3", "P-1", VISIT, type="OFFICE")
+    video.until(in_days(VISIT, 2))
+    links = [out.text.partition("room: ")[2].partition(". ")[0] for out in video.out]
+    assert len(links) == 4
+    by_visit = {out.headers["appointment"]: link for out, link in zip(video.out, links, strict=True)}
+    assert set(by_visit) == {"F-1", "F-2"}, "no policy fits the other visit"
+    assert len(set(links)) == 2, "each visit has one room"
+    for visit, link in by_visit.items():
+        token = link.removeprefix("https://rooms.example/river?lang=en&pid=")
+        assert len(token) >= 20
+        assert visit not in token
+    assert video.out[0].text.endswith("Quetzal"), "the policy allows the given name"
+
+
+def test_a_confirmed_visit_is_left_alone_where_the_policy_says_so(video: World) -> None:
+    video.book("F-1", "P-1", VISIT, type="VIDEO")
+    video.until(in_days(VISIT, -0.9))
+    video.replies(NUMBERS["chicago"], "yes")
+    video.until(VISIT)
+    assert len(video.out) == 1
+    assert video.reminder("F-1", "1h").why == "the visit is confirmed"
 
 
 # Times.

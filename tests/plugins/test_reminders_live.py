@@ -10,7 +10,7 @@ import pytest
 from connectors.simulators.phone_network import Person
 from hub import moments
 from tests.plugins.phones import BEGIN, DAY, FIVE_DAYS, JANE, LATER, ZONE, PhoneClinic, phones
-from tests.support import WallClock, ask, until
+from tests.support import WallClock, ask, json_lines, run_hub, until
 
 
 @pytest.fixture
@@ -202,3 +202,29 @@ async def test_a_list_of_recalls_is_reminded_line_by_line_and_once(tmp_path: Pat
         ]
         [item] = await clinic.to_do()
         assert "line 3: the telephone number cannot be used; line 4: there is no kind of recall 'flue'" in item["text"]
+
+
+async def test_the_commands_show_what_is_planned_and_said_and_note_a_wish(tmp_path: Path, clock: WallClock) -> None:
+    async with phones(tmp_path, clock) as clinic:
+        await clinic.booked()
+        await clinic.passes(FIVE_DAYS)
+
+    def hub(*words: str) -> str:
+        done = run_hub("reminders", *words, "-c", tmp_path / "clinic.yaml")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    listed = json_lines(hub("list", "--date", "2027-03-09", "--json"))
+    assert [(line["reminder"], line["state"], line["due_at"]) for line in listed] == [
+        ("F-1/1d", "planned", "2027-03-09T18:00:00-06:00")
+    ]
+    assert JANE in hub("wish", "(312) 555-0142", "none")
+    said = json_lines(hub("preview", "F-1", "--policies", str(tmp_path / "reminders.yaml"), "--json"))
+    assert [(line["step"], line["channel"]) for line in said] == [
+        ("5d", "text"), ("5d", "call"), ("1d", "text"), ("1d", "call"), ("2h", "text"),
+    ]  # fmt: skip
+    assert said[-1]["says"] == "Test Clinic: see you today at 2:30 PM."
+    assert said[-1]["out"], "they want none"
+    shown = hub("show", "F-1")
+    assert "delivered" in shown
+    assert JANE in shown
