@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from connectors.simulators.ehr import EhrClient, EhrServer, header, message, script_of, segment
 from hub.errors import NotFound, Refused
@@ -334,6 +335,23 @@ async def test_a_failed_filing_that_is_replayed_after_it_was_taken_back_is_told(
         await clinic.quiet()
         assert "taken out of meanwhile" in str(await clinic.to_do(queue="it"))
         assert (await clinic.one("waiting"))["patient"] is None
+
+
+async def test_nothing_that_is_read_by_everybody_tells_about_the_patient(tmp_path: Path) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with desk(tmp_path, "AE", "AE") as clinic:
+            secret = "Zzcanary"
+            clinic.scan(pdf(f"MRN: 00042\nPatient: Jane {secret}\nDOB: 02/29/1980\nMRN: 0004711"), f"{secret}.pdf")
+            waiting = await clinic.one("waiting")
+            await clinic.do("match", waiting["id"], patient="00042", kind="CN")
+            await clinic.one("matched")
+            lines = await ask(clinic.hub, "trace", id="00042")
+            items = await clinic.to_do()
+            listed = await ask(clinic.hub, "messages.list")
+            said = f"{lines}{items}{listed}{logs}"
+            assert waiting["id"] in said
+            for hidden in (secret, "1980", "0004711"):
+                assert hidden not in said
 
 
 async def test_a_large_document_is_embedded_whole(tmp_path: Path) -> None:

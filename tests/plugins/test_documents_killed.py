@@ -40,6 +40,8 @@ flows:
     steps: [filing_failed]
 """
 PEOPLE = 10
+REFUSED = "|00007^"
+"""Whose documents the EHR never takes."""
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,9 @@ PEOPLE = 10
 async def test_each_document_is_filed_once_or_shown(tmp_path: Path, documents: int, kills: int, seed: int) -> None:
     chance = random.Random(seed)
 
-    def script(_: bytes, __: str, ___: int) -> str:
+    def script(body: bytes, _: str, __: int) -> str:
+        if REFUSED.encode() in body:
+            return "AE"
         return chance.choices(["AA", "AE", "silent", "close", "garbage", "wrong"], [10, 4, 1, 1, 1, 1])[0]
 
     (tmp_path / "scans").mkdir()
@@ -108,6 +112,7 @@ async def _settled_and_counted(file: Path, charts: EhrServer, documents: int) ->
             hl7 = Hl7(body)
             in_charts.setdefault(hl7.get("TXA-12.1") or "", set()).add(f"{hl7.control_id} {hl7.get('PID-3.1')}")
         shown = str(await ask(hub, "worklist.list"))
+        assert "could not be filed" in shown
         for line in lines:
             filings = in_charts.pop(line["id"], set())
             if line["state"] == "filed":
