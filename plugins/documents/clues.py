@@ -39,6 +39,7 @@ _OTHERS = frozenset(
 """Words that make a label or heading one about somebody else."""
 _GAP = re.compile(r"\s{2,}|\t|[|;]")
 _ANY_LABEL = re.compile(r"(?<!\w)([A-Za-z][A-Za-z'’./ -]{0,40}):")
+_SEXES = frozenset({"", "F", "M", "FEMALE", "MALE"})
 _SUFFIXES = frozenset({"JR", "SR", "II", "III", "IV"})
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 
@@ -143,10 +144,18 @@ class Reader:
         if kind == "birth_date":
             return [day.isoformat() for day in days(value, day_first=self._labels.day_first)]
         if kind == "name":
-            name = value.partition("(")[0].strip(" ,.")[:LONGEST_NAME]
+            name = _name(value)
             return [name] if len(name_parts(name)) > 1 else []
         word = value.split(maxsplit=1)[0].strip(".,()") if value else ""
         return [word] if len(word) <= LONGEST_NUMBER and re.search(r"\d", word) else []
+
+
+def _name(value: str) -> str:
+    """Without what stands behind a name: an age, a sex, words in brackets."""
+    parts = value.partition("(")[0].split(",")
+    while len(parts) > 1 and (re.search(r"\d", parts[-1]) or parts[-1].strip(" .").upper() in _SEXES):
+        parts.pop()
+    return ",".join(parts).strip(" ,.")[:LONGEST_NAME]
 
 
 def _start_of_other(match: re.Match[str]) -> int:
