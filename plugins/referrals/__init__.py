@@ -4,7 +4,7 @@
       from: {due: referral}
       steps:
         - send_referral: {directory: specialists.csv}     # a fax is ordered here; a mail goes on
-        - track_mail: {receipts: dispatched}
+        - track_mail: {dispatched_within: 24h}
         - note_referral
         - ask: direct
         - mail_sent

@@ -51,8 +51,8 @@ def state_of(referral: Referral, fax: Fax | None, mail: Mail | None) -> tuple[Re
     if mail.missed or mail.state == "failed":
         return "failed", f"mail {mail.state}" + (f", not {mail.missed} in time" if mail.missed else "")
     known = {"unknown": "unknown", "dispatched": "arrived"}
-    if mail.receipts == "none":
+    if not mail.receipts:
         known["sent"] = "sent"
-    elif mail.receipts == "processed":
+    elif mail.dispatched_within is None:
         known["processed"] = "arrived"
     return known.get(mail.state, "on_its_way"), f"mail {mail.state}"
