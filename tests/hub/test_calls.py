@@ -264,6 +264,17 @@ async def test_a_doubt_is_settled_with_the_partner_where_it_can_be(there, monkey
     assert [request.method for request in web.asked].count("POST") == 1
 
 
+async def test_what_a_loose_search_finds_beside_ours_is_passed_over():
+    rows = [{"id": "1", "ref": "other"}, {"id": "2"}, {"id": "3", "ref": "f-1"}, {}]
+    answered = {"items": "rows", "answer": {"partner_id": "id", "reference": "ref"}}
+    find = Call.model_validate({"method": "GET", **answered})
+    async with Web(lambda _: said({"rows": rows})) as web, api(web) as partner:
+        assert (await partner.find(find, {"reference": "f-1", "partner_id": None})).found["partner_id"] == "2", "it says none"
+        rows.pop(1)
+        assert (await partner.find(find, {"reference": "f-1"})).found == {"partner_id": "3", "reference": "f-1"}
+        assert await partner.find(find, {"reference": "f-2"}) is None
+
+
 async def test_what_never_left_is_no_doubt():
     async with Web(lambda _: None) as web:
         pass
