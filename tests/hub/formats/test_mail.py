@@ -251,7 +251,7 @@ def test_hostile_mails_are_read_within_bounds_and_what_is_wrong_is_said(name: st
     assert messages[0].body == raw
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_a_mail(raw: bytes) -> None:
     _hold(raw)
@@ -269,7 +269,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=25).map(b"".join))
 def test_any_pieces_of_mails_are_a_mail(raw: bytes) -> None:
     _hold(raw)
