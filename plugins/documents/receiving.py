@@ -1,6 +1,7 @@
 """Documents come in: their bytes are kept once, their pages are looked at, and what was seen goes on to the match.
 
-What cannot be looked at (encrypted, broken, too many pages) is a document too: it waits for a person, who sees why.
+What cannot be looked at (encrypted, broken, too many pages) is a document too: it waits for a person, who sees why.  What has no
+pages (text, RTF, XML) is matched by what its message says of the patient, or by its text.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class ReceiveDocument(Step[ReceiveDocumentConfig]):
         looked = await look(context.body(kept))
         texts = [page.text for page in looked.read] or await _plain_text(looked, kept, context)
         kept, media, trouble = await self._as_kept(kept, looked, context)
-        if texts and not looked.read:
-            media, trouble = "text/plain", ""
+        if looked.state == "not_a_document" and (texts or brought is not None):  # text, RTF, XML: a message says whose it is
+            media, trouble = media_type((await context.content(kept))[:_PLAIN_TEXT]), ""
         document = Document(
             **_said(brought, message, context),
             id=context.new_id("d-"),

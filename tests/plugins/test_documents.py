@@ -197,6 +197,21 @@ async def test_a_result_of_another_system_finds_its_chart_by_what_it_says_of_the
         assert joan.name.given == "Joan", "a report from elsewhere changes no chart"
 
 
+@pytest.mark.parametrize(
+    ("content", "subtype"), [(b"{\\rtf1 A report}", "RTF"), (b"A report", "PLAIN"), (b"<?xml version='1.0'?><a/>", "XML")]
+)
+async def test_a_report_without_pages_finds_its_chart_by_what_its_message_says(
+    tmp_path: Path, content: bytes, subtype: str
+) -> None:
+    async with desk(tmp_path) as clinic:
+        data = base64.b64encode(content).decode()
+        report = [segment("OBR", f1="1", f3="R-1"), segment("OBX", f1="1", f2="ED", f5=f"^AP^X^Base64^{data}")]
+        await clinic.tell(message(header("ORU^R01", control_id()), pid(mrn("00042")), *report))
+        await clinic.one("filed")
+        (body,) = clinic.far.received
+        assert (Hl7(body).get("OBX-5.3"), embedded(body)) == (subtype, content)
+
+
 async def test_a_document_of_a_merged_chart_goes_to_the_surviving_one(tmp_path: Path) -> None:
     async with desk(tmp_path, after="1h") as clinic:
         clinic.scan(pdf(JANE))
