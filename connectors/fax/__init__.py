@@ -1,20 +1,23 @@
-"""The kind `fax`: sends documents through a fax carrier, looks how they are, and brings what came in.
+"""The kinds `fax` and `hylafax`: send documents through a fax carrier or a fax server of our own, and look how they are.
 
-Which requests that takes is data of the carrier's profile.
+Which requests a carrier wants is data of its profile.
 
 settings.py    what a profile says: calls, and what the carrier's words mean
-connector.py   orders, looks, and the inbox
+connector.py   a carrier: orders, looks, and the inbox
+hylafax.py     a HylaFAX server: orders and looks
+words.py       numbers, and words for why a fax failed
 """
 
 from __future__ import annotations
 
 from connectors.fax.connector import FaxLine
+from connectors.fax.hylafax import Hylafax
 from hub.connector import AnyConnector
 from hub.hookspecs import hookimpl
 
-__all__ = ["FaxLine"]
+__all__ = ["FaxLine", "Hylafax"]
 
 
 @hookimpl
 def register_connectors() -> list[type[AnyConnector]]:
-    return [FaxLine]
+    return [FaxLine, Hylafax]

@@ -14,24 +14,22 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import structlog
 
 from connectors.fax.settings import FaxConfig
+from connectors.fax.words import E164, our_error, told
 from hub.calls import Answer, Api, File
 from hub.connector import Deliver, Destination, Poller
 from hub.errors import ConnectionDown, DoubtfulSend, MessageRejected, MessageUnusable
 from hub.formats.document import media_type
 from hub.message import Message
-from hub.records_fax import FaxError, FaxReport
+from hub.records_fax import FaxReport
 
 log = structlog.get_logger(__name__)
 
-E164 = re.compile(r"\+[1-9]\d{6,14}")
-"""A number as the hub has it (ITU-T E.164): a plus, the country, no blanks."""
 PDF, TIFF = "application/pdf", "image/tiff"
 
 
@@ -61,9 +59,9 @@ class FaxLine(Poller[FaxConfig], Destination[FaxConfig]):
     async def send(self, message: Message) -> Message | None:
         match message.format:
             case "document":
-                return _told(await self._order(message), message)
+                return told(await self._order(message), message)
             case "look" | "fax":
-                return _told(await self._look(message), message)
+                return told(await self._look(message), message)
             case "fetch":
                 return await self._fetch(message.headers.get("partner_id", ""), {})
             case _:
@@ -151,19 +149,10 @@ class FaxLine(Poller[FaxConfig], Destination[FaxConfig]):
             reference=reference,
             partner_id=partner_id or answer.text("partner_id") or None,
             state=state,
-            error=self._error(why) if state == "failed" else None,
+            error=our_error(why, self.config.errors) if state == "failed" else None,
             reason=why[:80] if why and state == "failed" else None,
             pages=int(pages) if pages.isdecimal() and pages.isascii() and len(pages) < 6 else None,
         )
-
-    def _error(self, word: str | None) -> FaxError:
-        errors = self.config.errors
-        if word is None:
-            return "other"
-        if word in errors:
-            return errors[word]
-        begins = [known for known in errors if known.endswith("*") and word.startswith(known[:-1])]
-        return errors[max(begins, key=len)] if begins else "other"
 
     # What came in.
 
@@ -233,12 +222,6 @@ class FaxLine(Poller[FaxConfig], Destination[FaxConfig]):
         if self._connected is not None:
             api, self._connected = self._connected, None
             await api.close()
-
-
-def _told(report: FaxReport, message: Message) -> Message:
-    reference = report.reference or message.headers.get("reference", "")
-    known = report.model_copy(update={"fax": message.headers.get("fax", ""), "reference": reference})
-    return Message(known, "fax_report", headers={"answer": report.state})
 
 
 def _bytes_of(answer: Answer) -> bytes:

@@ -41,8 +41,8 @@ class FaxConfig(ApiSettings, SourceConfig, DestinationConfig):
     states: dict[str, Literal["queued", "sending", "sent", "failed"]] = {}
     """The carrier's words for how a fax is, and ours: queued, sending, sent, failed. What is not named counts as queued."""
     errors: dict[str, FaxError] = {}
-    """The carrier's words for why one failed, and ours: busy, no_answer, partial, bad_number, refused, other. A word that ends
-    in `*` stands for all that begin so; what is not named is other."""
+    """The carrier's words for why one failed, and ours: busy, no_answer, partial, bad_number, refused, other. In them
+    `*` stands for anything; what is not named is other."""
     document: Literal["pdf", "tiff"] = "pdf"
     """What the carrier takes: PDF, or TIFF as fax machines have it (one bit, 1728 dots across)."""
     values: dict[str, str] = {}

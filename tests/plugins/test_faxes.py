@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from connectors.simulators.fax_carrier import Carrier
+from connectors.simulators.hooks import Hook
 from hub import calls
 from hub.records_fax import Fax, FaxPolicy, FaxReport, FaxTry
 from plugins.faxes.ordering import in_e164, next_page
@@ -69,6 +70,7 @@ connections:
     path: /hooks/fax
     verify: {user: hub, secrets: [{$env: HOOK_SECRET}]}
 """ + CLINIC[CLINIC.index("  sink:") :]
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 FAST = {"busy": ["30ms", "30ms", "30ms"], "no_answer": ["30ms"], "partial": ["30ms"], "other": ["10s"], "look": ["60ms"] * 40}
 SLOW = {**FAST, "look": ["1h"]}
 """The carrier is never asked by itself: only webhooks tell."""
@@ -274,6 +276,18 @@ async def test_what_came_in_goes_on_once_however_it_is_told(tmp_path):
         assert sorted(file.read_bytes() for file in (tmp_path / "sink").iterdir()) == sorted(pdf_of(carrier))
         found = await ask(hub, "faxes.list", state="received")
         assert sorted((line["sender"], line["pages"]) for line in found) == [(f"1773555000{n}", n + 1) for n in range(3)]
+
+
+async def test_what_a_webhook_tells_and_a_look_finds_goes_on_once(tmp_path):
+    async with faxing(tmp_path) as (hub, carrier):
+        for number in range(4):
+            fax = carrier.faxes.receive(f"+1773555000{number}", pdf(number + 1))
+            carrier.hooks.tell(Hook(f"FaxDetailsID={fax.id}&SentStatus=Received".encode(), FORM))
+        await carrier.hooks.told()
+        await until(lambda: all(fax.taken for fax in carrier.faxes.incoming))
+        await settled(hub)
+        assert sorted(file.read_bytes() for file in (tmp_path / "sink").iterdir()) == sorted(pdf_of(carrier))
+        assert len(await ask(hub, "faxes.list", state="received")) == 4
 
 
 def pdf_of(carrier):
