@@ -25,6 +25,8 @@ TIMEOUT = 20.0
 """Seconds for each step of the conversation with the server."""
 ANSWER_WITHIN = 600.0
 """Seconds a server may look at a whole mail before it says whether it takes it (RFC 5321, section 4.5.3.2.6)."""
+GOOD_BYE = 3.0
+"""Seconds that are waited for the answer to a good-bye."""
 LOGIN_PAUSE = 300.0
 """Seconds after a refused login before the next: more often would lock our account."""
 LOGIN_WANTED = frozenset({530, 534, 535, 538})
@@ -98,24 +100,25 @@ class Submission:
         when it says no to this mail or an address, `final` unless it says "later"; DoubtfulSend when it went silent after it
         had all.
         """
+        refused, is_taken = list[str](), False
         try:
             with contextlib.closing(self._connected()) as connection:
                 refused = self._envelope(connection, sender, to, len(content), partial)
                 self._content(connection, content)
-                with contextlib.suppress(smtplib.SMTPException, OSError, ValueError):
-                    connection.quit()
-                return refused
+                is_taken = True
+                self._say_good_bye(connection)
         except HubError:
             raise
         except (smtplib.SMTPException, OSError, ValueError) as error:
-            raise self._broken(error) from None
+            if not is_taken:
+                raise self._broken(error) from None
+        return refused
 
     def try_login(self) -> str:
         """Reaches the server and logs in, without any mail.  Returns a line saying what answered; raises ConnectionDown."""
         try:
             with contextlib.closing(self._connected()) as connection:
-                with contextlib.suppress(smtplib.SMTPException, OSError):
-                    connection.quit()
+                self._say_good_bye(connection)
                 who = f", takes the login of {self._server.user}" if self._server.user else ""
                 return f"{self._server.place} answers{who}"
         except HubError:
@@ -232,6 +235,13 @@ class Submission:
         self._ended = False
         if code >= 300:
             raise self._no(code, words, "the mail")
+
+    def _say_good_bye(self, connection: smtplib.SMTP) -> None:
+        """What comes of that is of no matter any more, and nobody waits long for it."""
+        with contextlib.suppress(smtplib.SMTPException, OSError, ValueError):
+            if connection.sock is not None:
+                connection.sock.settimeout(min(self._server.timeout, GOOD_BYE))
+            connection.quit()
 
     # What its answers mean.
 

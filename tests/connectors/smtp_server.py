@@ -170,6 +170,14 @@ class SmtpServer:
         envelope.rcpt_tos.append(address)
         return "250 fine"
 
+    async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        if self.faults.drop_at == "QUIT":
+            assert server.transport is not None
+            server.transport.abort()
+        if self.faults.silent_at == "QUIT":
+            await asyncio.sleep(60)
+        return "221 bye"
+
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         assert isinstance(envelope.original_content, bytes)
         if answer := self.faults.says.get("END"):

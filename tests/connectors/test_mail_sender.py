@@ -384,6 +384,16 @@ async def test_silence_after_all_was_sent_is_doubtful() -> None:
     assert len(server.mails) == 2, "the server does have them"
 
 
+@pytest.mark.parametrize("fault", ["drop_at", "silent_at"])
+async def test_what_comes_after_the_good_answer_changes_nothing(fault: str) -> None:
+    async with SmtpServer() as server, sending(server, timeout="300ms", answer_within="30s") as connection:
+        setattr(server.faults, fault, "QUIT")
+        began = time.monotonic()
+        assert await connection.send(document()) is not None
+        assert time.monotonic() - began < 5
+    assert len(server.mails) == 1
+
+
 async def test_a_slow_server_has_time_to_look_at_a_whole_mail() -> None:
     async with SmtpServer() as server, sending(server, timeout="200ms", answer_within="5s") as connection:
         server.faults.slow = 0.6
