@@ -3,7 +3,9 @@
     python benchmarks/documents.py [--json] [--count 10] [--mebibytes 64] [--to folder|http]
 
 Each document comes in by a folder of its own, so that all are on their way at the same time; all leave by one connection.
-`times_their_size` is the promise: the most memory the hub had, less what it had before, by the size of all documents together.
+`times_their_size` is the promise: the most memory the hub had, less what it had before, by the size of all documents.
+`event_loop_ms` is the longest time in which the event loop did not turn, whoever was to blame; `event_loop_cpu_ms` what it
+computed itself in the longest of its turns, which other work of the machine does not change.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.bus.hub import Hub
+from hub.cli.serve import spare_the_collector
 from hub.clinic import load_clinic
 from hub.security.seal import new_key, write_key
 
@@ -48,16 +51,18 @@ async def be_the_hub(file: Path) -> None:
     """Runs until its standard input ends; says on standard output what it has when idle, and at its end the most it had."""
     hub = Hub(load_clinic(file))
     await hub.start()
+    spare_the_collector()
     idle = memory()
     print(json.dumps({"idle": idle}), flush=True)
     ending = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
-    most, worst = idle, 0.0
+    most, worst, busiest = idle, 0.0, 0.0
     while not ending.done():
-        before = time.monotonic()
+        before, used = time.monotonic(), time.thread_time()
         await asyncio.sleep(LOOK_EVERY)
         worst = max(worst, time.monotonic() - before - LOOK_EVERY)
+        busiest = max(busiest, time.thread_time() - used)
         most = max(most, memory())
-    print(json.dumps({"most": most, "worst": worst}), flush=True)
+    print(json.dumps({"most": most, "worst": worst, "busiest": busiest}), flush=True)
     await hub.stop()
 
 
@@ -132,6 +137,7 @@ async def measure(folder: Path, to: str, count: int, mebibytes: int) -> dict[str
         "above_idle_mib": round(above / MIB),
         "times_their_size": round(above / (count * mebibytes * MIB), 2),
         "event_loop_ms": round(found["worst"] * 1000, 1),
+        "event_loop_cpu_ms": round(found["busiest"] * 1000, 1),
     }
 
 

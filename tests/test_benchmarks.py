@@ -44,16 +44,20 @@ def test_a_small_night_of_checks_ends_with_every_visit_in_its_outcome_and_nobody
 
 
 def test_large_documents_take_little_memory_and_the_event_loop_goes_on() -> None:
-    """The best of three tries: what else the machine does delays the loop now and then, what is wrong does so every time."""
+    """The best of three tries: what else the machine does delays the loop now and then, what is wrong does so every time.
+
+    What the loop computes itself is little whatever else the machine does.
+    """
     best: dict[str, float] = {}
     for _ in range(3):
         for line in run("benchmarks/documents.py", "--json", "--count", "3", "--mebibytes", "24"):
             assert line["times_their_size"] < 3
+            assert line["event_loop_cpu_ms"] < 40
             best[line["what"]] = min(line["event_loop_ms"], best.get(line["what"], 1e9))
-        if max(best.values()) < 100:
+        if max(best.values()) < 250:
             break
     assert len(best) == 2
-    assert max(best.values()) < 100, "milliseconds it stands still"
+    assert max(best.values()) < 250, "milliseconds it stands still: 100 are promised where no other tests run"
 
 
 @pytest.mark.long
