@@ -44,6 +44,8 @@ class FaxLine(Poller[FaxConfig], Destination[FaxConfig]):
         self._connected: Api | None = None
         self._brought: set[str] = set()
         """Ids of what was delivered and is listed still, where the carrier cannot be told."""
+        self._troubled: set[str] = set()
+        """Ids of what could not be fetched: others go first, so that one that never can be keeps none from coming."""
         self._cut: dict[str, int] = {}
         """Lengths of documents that came without their end, by the ids of their faxes."""
 
@@ -168,13 +170,18 @@ class FaxLine(Poller[FaxConfig], Destination[FaxConfig]):
             str(item["partner_id"]): item for item in (answer.items if answer is not None else ()) if "partner_id" in item
         }
         self._brought &= listed.keys()
+        self._troubled &= listed.keys()
         failed = 0
-        for partner_id, item in listed.items():
+        for partner_id in sorted(listed, key=self._troubled.__contains__):
             try:
-                await self._bring(partner_id, item, deliver)
+                await self._bring(partner_id, listed[partner_id], deliver)
             except (MessageRejected, MessageUnusable) as error:
                 log.warning("a fax could not be fetched", connection=self.name, code=error.code)
                 failed += 1
+            except ConnectionDown:
+                self._troubled.add(partner_id)
+                raise
+            self._troubled.discard(partner_id)
         if failed:
             raise ConnectionDown(
                 f"{self.name}: {failed} fax(es) that came in could not be fetched; look at them with the carrier"

@@ -307,6 +307,21 @@ class TestACarrierOfNobody(FaxContract):
             assert len(deliver.delivered) == 2
 
 
+    async def test_one_that_cannot_be_fetched_waits_for_the_others(self, tmp_path: Any) -> None:
+        """Its document may be longer than any answer that is read, and comes first in the inbox."""
+        async with Carrier() as carrier, self.line(tmp_path, carrier) as line:
+            for number in range(3):
+                carrier.faxes.receive(f"+1773555000{number}", pdf())
+            deliver = FakeDeliver()
+            carrier.faults.script("drop", "ok", "ok", "drop", to="fetch")
+            for _ in range(2):
+                with pytest.raises(ConnectionDown):
+                    await line.poll(deliver)
+            assert [m.duplicate_key for m in deliver.delivered] == [fax.id for fax in carrier.faxes.incoming[1:]]
+            await line.poll(deliver)
+            assert len(deliver.delivered) == 3
+
+
 # What a clinic writes is checked before anything runs.
 
 

@@ -280,6 +280,8 @@ async def test_what_came_in_goes_on_once_however_it_is_told(tmp_path):
 
 async def test_what_a_webhook_tells_and_a_look_finds_goes_on_once(tmp_path):
     async with faxing(tmp_path) as (hub, carrier):
+        carrier.faults.script("slow 0.2", to="inbox")  # so that the webhooks are first
+        await until(lambda: not carrier.faults._next["inbox"])
         for number in range(4):
             fax = carrier.faxes.receive(f"+1773555000{number}", pdf(number + 1))
             carrier.hooks.tell(Hook(f"FaxDetailsID={fax.id}&SentStatus=Received".encode(), FORM))
@@ -288,6 +290,7 @@ async def test_what_a_webhook_tells_and_a_look_finds_goes_on_once(tmp_path):
         await settled(hub)
         assert sorted(file.read_bytes() for file in (tmp_path / "sink").iterdir()) == sorted(pdf_of(carrier))
         assert len(await ask(hub, "faxes.list", state="received")) == 4
+        assert await ask(hub, "messages.list", state="quarantined") == []
 
 
 def pdf_of(carrier):
