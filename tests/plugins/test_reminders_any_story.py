@@ -238,7 +238,7 @@ def expected(starts: datetime, before: timedelta, at: int | None, place: str) ->
     return earlier - 30 * minute
 
 
-@pytest.mark.parametrize("people", [12, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("people", [24, pytest.param(1000, marks=pytest.mark.long)])
 def test_a_year_of_visits_is_reminded_at_the_right_local_times_in_four_zones(people: int) -> None:
     world = World(utc(2027, 1, 1, 6))
     wanted: dict[tuple[str, str], datetime] = {}
@@ -253,9 +253,10 @@ def test_a_year_of_visits_is_reminded_at_the_right_local_times_in_four_zones(peo
                 day.year, day.month, day.day, 8 + (number + month) % 10, 30 * (month % 2), tzinfo=ZONES["chicago"]
             )
             visits.append((starts, f"V-{number}-{month}", f"P-{number}", place))
+    delivered = 0
     for starts, visit, patient, place in sorted(visits):
         world.until(starts - timedelta(days=8))
-        deliver(world)
+        delivered = deliver(world, delivered)
         world.book(visit, patient, starts)
         for step, before, at in (
             ("5d", timedelta(days=5), 10),
@@ -274,7 +275,7 @@ def test_a_year_of_visits_is_reminded_at_the_right_local_times_in_four_zones(peo
     assert len(overtaken) < len(wanted) / 4
 
 
-def deliver(world: World) -> None:
-    for out in world.out:
-        if not out.said:
-            world.says(out, "delivered")
+def deliver(world: World, delivered: int) -> int:
+    for out in world.out[delivered:]:
+        world.says(out, "delivered")
+    return len(world.out)
