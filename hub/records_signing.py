@@ -136,6 +136,8 @@ class Envelope(Record):
     """Why nobody needs it any more."""
     looks: int = 0
     """How often its state was looked at."""
+    looking_since: AwareDatetime | None = None
+    """When a look went out that is not answered yet."""
     fetches: int = 0
     """How often a document was asked for that was not ready."""
     document: Text | None = None

@@ -75,6 +75,8 @@ async def save_report(envelope: Envelope, report: EnvelopeReport, context: Conte
     update: dict[str, Any] = {"state": state, "partner_id": envelope.partner_id or report.partner_id}
     if report.state != "unknown":
         update["told_at"] = context.now
+    if report.action == "look":
+        update["looking_since"] = None
     is_new = state != envelope.state
     if is_new:
         update["detail"] = report.detail
@@ -174,6 +176,8 @@ class SignatureFailed(Step[StepConfig]):
                 name = "document" if what == "fetch" else "certificate"
                 text = f"{envelope.title}: it is signed, but the {name} could not be fetched. The hub tries again each hour."
                 await tell(envelope, what, text, context, who="it")
+            case "look":
+                await context.put(envelope.model_copy(update={"looking_since": None}))
             case "remind":
                 note(envelope, context, "the signing service did not remind")
         return None

@@ -58,6 +58,8 @@ def ordered(envelope: Envelope, action: EnvelopeAction) -> Prepared:
 
 
 WITHDRAWN = "The appointment was changed or cancelled."
+ANSWERED_WITHIN = timedelta(days=1)
+"""A look without an answer counts as lost after this time."""
 LONG_OVER = timedelta(days=30)
 """After the last visit of an envelope that is not signed."""
 
@@ -95,7 +97,12 @@ async def _look(envelope: Envelope, context: Context) -> Prepared | None:
         if envelope.withdrawn is None:
             await withdraw(envelope, "its visits are long over", context)
         return None
-    await context.put(plan_look(envelope, context))
+    envelope = plan_look(envelope, context)
+    since = envelope.looking_since
+    if since is not None and context.now - since < ANSWERED_WITHIN:
+        await context.put(envelope)  # one look at a time: while the service is away, they do not pile up
+        return None
+    await context.put(envelope.model_copy(update={"looking_since": context.now}))
     return ordered(envelope, "look")
 
 

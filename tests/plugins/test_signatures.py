@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,20 @@ async def test_what_nobody_signed_is_withdrawn_long_after_the_visit(tmp_path: Pa
         assert clinic.sent()[0].end == "voided"
         assert (await clinic.envelope()).state == "voided"
         assert await to_do(clinic) == []
+
+
+async def test_looks_do_not_pile_up_while_the_service_is_away(tmp_path: Path) -> None:
+    async with signing(tmp_path, looks="30ms") as clinic:
+        await clinic.registered()
+        await clinic.booked()
+        await clinic.reaches_state("sent")
+        clinic.signer.behaviour.status = 503
+        await asyncio.sleep(0.5)
+        waiting = [m for m in await ask(clinic.hub, "messages.list", limit=1000) if m["state"] in ("parked", "waiting")]
+        assert len(waiting) <= 3
+        clinic.signer.behaviour.status = 200
+        await clinic.acted()
+        await clinic.reaches_state("completed")
 
 
 async def test_without_an_address_somebody_is_told_and_it_goes_out_when_there_is_one(tmp_path: Path) -> None:
