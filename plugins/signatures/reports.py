@@ -169,6 +169,8 @@ class SignatureFailed(Step[StepConfig]):
         match failure.headers.get("action"):
             case "send":
                 await _not_sent(envelope, failure, context)
+            case "void" | "fetch" | "certificate" as what if failure.doubtful:
+                plan(envelope, what, context.now, context)  # may be asked again: a hub that stopped in between does
             case "void":
                 await _not_voided(envelope, context)
             case "fetch" | "certificate" as what:

@@ -153,6 +153,23 @@ def test_a_refused_and_a_doubtful_send_are_told_apart() -> None:
     assert asyncio.run(run("BUG-001", False)).envelope.state == "unknown", "it may have happened after it was sent"
 
 
+def test_what_may_be_asked_again_is_when_the_hub_stopped_in_the_middle() -> None:
+    async def run(action: str) -> Kept:
+        kept = Kept(new(state="completed" if action != "void" else "sent", partner_id="P-1", looking_since=NOW))
+        failure = Failure(
+            flow="signatures", step="ask", code="MSG-003", reason="x", message="m", doubtful=True,
+            headers={"envelope": "sig-1", "action": action},
+        )  # fmt: skip
+        await SignatureFailed("x", SignatureFailed.Config()).run(Message(failure, "failure"), kept)  # type: ignore[arg-type]
+        return kept
+
+    for action in ("fetch", "certificate", "void"):
+        kept = asyncio.run(run(action))
+        assert kept.due == {f"sig-1/{action}": NOW}
+        assert kept.to_do == set()
+    assert asyncio.run(run("look")).envelope.looking_since is None
+
+
 def test_a_document_that_is_not_ready_is_asked_for_again() -> None:
     async def run() -> Kept:
         kept = Kept(new(state="completed", ended_at=NOW, partner_id="P-1"))
