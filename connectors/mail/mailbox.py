@@ -126,7 +126,7 @@ class Mailbox(Poller[MailboxConfig]):
             raise ConnectionDown(f"{self.name}: the mail server did not answer in time") from None
         finally:
             session.stop()
-            worker.stop()
+            worker.stop(session.close)
         return f"the mail server {self.config.host}:{self.config.port} answers; {count} new mail(s) in {self.config.folder}"
 
     # The thread.
@@ -149,7 +149,7 @@ class Mailbox(Poller[MailboxConfig]):
             pass  # it does not answer any more
         finally:
             session.stop()
-            worker.stop()
+            worker.stop(session.close)  # what was cancelled above is not done, and a thread may still be at something
 
     async def close(self) -> None:
         if self._session is not None:

@@ -33,9 +33,12 @@ class Worker:
         self._jobs.put((loop, done, job))  # type: ignore[arg-type]  # a future of T is one of object
         return await done
 
-    def stop(self) -> None:
-        """The thread ends after the job it is at; nobody waits for that."""
+    def stop(self, last: Callable[[], object] | None = None) -> None:
+        """The thread ends after the job it is at, and after a last one that lets go of everything; nobody waits for that."""
         if self._jobs is not None:
+            if last is not None:
+                loop = asyncio.get_running_loop()
+                self._jobs.put((loop, loop.create_future(), last))
             self._jobs.put(None)
             self._jobs = None
 
