@@ -15,7 +15,7 @@ from connectors.webhook.settings import WebhookConfig
 from hub.connector import Deliver
 from hub.errors import Busy, HubError
 from hub.message import LARGE_BODY, Message
-from hub.net.signatures import Delivery, Reason, verify
+from hub.net.signatures import Delivery, Place, Reason, verify
 
 log = structlog.get_logger(__name__)
 
@@ -87,9 +87,8 @@ class Endpoint:
 
     @property
     def takes_rest(self) -> bool:
-        """A path may go on behind that of the connection: a token stands there."""
-        place = self.config.verify.signature
-        return place is not None and place.segment is not None
+        """A path may go on behind that of the connection: a token stands there, an id, or the name of an event."""
+        return any(place.segment is not None for place in places_of(self.config))
 
     @property
     def _longest(self) -> int:
@@ -287,6 +286,13 @@ class Allowance:
             return False
         self._left -= 1
         return True
+
+
+def places_of(config: WebhookConfig) -> list[Place]:
+    """All places where something is read in a request."""
+    verify = config.verify
+    places = [verify.signature, verify.timestamp, verify.hash_name, verify.body_hash, *verify.parts.values()]
+    return [place for place in (*places, config.event, config.resource, *config.dedupe) if place is not None]
 
 
 async def _parts(receive: Callable[[], Awaitable[Any]]) -> Any:

@@ -144,6 +144,22 @@ async def test_a_file_that_was_posted_can_be_read() -> None:
     assert (file.name, file.filename, file.media_type, file.body) == ("file", "../../x.pdf", "application/pdf", scan)
 
 
+@pytest.mark.parametrize("of", ["event", "resource", "dedupe"])
+async def test_an_id_may_stand_in_the_path_although_no_token_does(of: str) -> None:
+    """As with WestFax, whose webhooks nothing signs."""
+    deliver = FakeDeliver()
+    place: Any = [{"segment": 1}] if of == "dedupe" else {"segment": 1}
+    verify = {"how": "unsigned", "reason": "the partner signs nothing"}
+    async with listening(deliver, verify=verify, **{of: place}) as hooks:
+        assert (await post(hooks.port, b"{}", {}, target=f"{PATH}/SM1")).status == 200
+    [message] = deliver.delivered
+    assert (message.type, message.headers.get("resource"), message.duplicate_key) == {
+        "event": ("SM1", None, None),
+        "resource": ("", "SM1", None),
+        "dedupe": ("", None, "SM1\x1e0"),
+    }[of]
+
+
 async def test_events_that_come_by_get_are_the_parameters_of_their_url() -> None:
     """WestFax calls a URL that was made from a template."""
     deliver = FakeDeliver()
