@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from hub.errors import MessageUnusable
@@ -27,6 +28,8 @@ from hub.net.multipart import Part, media_type
 NAME = "webhook"
 MOST_DEPTH = 8
 """Brackets in the name of a field that are looked into: fax[id] has one."""
+MOST_ITEMS = 1000
+"""Events of one body; each becomes a message."""
 _LIKE_A_FORM = re.compile(rb"[\w.%+\[\]-]+=")
 """How a form begins that does not say what it is: a file on a disk, in `hub try`."""
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
@@ -137,15 +140,21 @@ def _unfolded(value: str) -> Any:
 
 
 def items_of(body: bytes, path: str) -> list[bytes]:
-    """The items of the list at a path of JSON (`.`: the body is the list), each just as it stands there.  Raises Unread."""
+    """The items of the list at a path of JSON (`.`: the body is the list), each just as it stands there.
+
+    Raises Unread when there is no such list, or one of more than MOST_ITEMS.
+    """
     try:
         text = body.decode("utf-8-sig")
         at = _skip(text, 0)
         for name in [part for part in path.split(".") if part]:
             at = _member(text, at, name)
-        return [text[start:end].encode() for start, end in _items(text, at)]
+        items = [text[start:end].encode() for start, end in islice(_items(text, at), MOST_ITEMS + 1)]
     except (ValueError, IndexError, RecursionError):
         raise Unread(f"there is no list of events at {path!r}") from None
+    if len(items) > MOST_ITEMS:
+        raise Unread(f"there are more than {MOST_ITEMS} events at {path!r}")
+    return items
 
 
 _SCAN = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str).raw_decode

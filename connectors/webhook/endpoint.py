@@ -15,6 +15,8 @@ from connectors.webhook.settings import WebhookConfig
 from hub.connector import Deliver
 from hub.errors import Busy, HubError
 from hub.message import LARGE_BODY, Message
+from hub.net.forms import URL_ENCODED
+from hub.net.multipart import media_type
 from hub.net.signatures import Delivery, Place, Reason, verify
 
 log = structlog.get_logger(__name__)
@@ -22,7 +24,7 @@ log = structlog.get_logger(__name__)
 MOST_UNREAD = 128 * 1024 * 1024
 """Bytes of all requests of a connection that are being read or brought to the store; more are answered 503."""
 MOST_UNPROVED = 1024 * 1024
-"""Bytes of a body whose content proves who sends: reading JSON keeps everything else waiting."""
+"""Bytes of a body whose content proves who sends, and of a form without files: reading it keeps everything else waiting."""
 IN_TIME = 0.8
 """Part of the partner's deadline after which it is answered, whatever there is to say."""
 RETRY_AFTER = 5
@@ -90,13 +92,17 @@ class Endpoint:
         """A path may go on behind that of the connection: a token stands there, an id, or the name of an event."""
         return any(place.segment is not None for place in places_of(self.config))
 
-    @property
-    def _longest(self) -> int:
-        """Bytes of a body: what has to be read to find out who sends is read of strangers too."""
+    def _longest(self, content_type: str) -> int:
+        """Bytes of a body: what has to be read to find out who sends is read of strangers too.
+
+        A form with files is taken apart in one go; the fields of any other one are many small steps.
+        """
         verify = self.config.verify
         places = [verify.signature, verify.timestamp, *verify.parts.values()]
-        proves = any(place is not None and place.field is not None for place in places)
-        return min(self.config.max_body, MOST_UNPROVED) if proves else self.config.max_body
+        has_proof = any(place is not None and place.field is not None for place in places)
+        is_proof = "form" in verify.named and "files" not in verify.named
+        is_short = has_proof or is_proof or media_type(content_type) == URL_ENCODED
+        return min(self.config.max_body, MOST_UNPROVED) if is_short else self.config.max_body
 
     async def answer(self, request: Request) -> Reply:
         """Never raises."""
@@ -195,7 +201,7 @@ class Endpoint:
     async def _body(self, request: Request, take: Callable[[int], None]) -> bytes:
         if request.method == "GET":
             return request.query.encode("latin-1")
-        longest = self._longest
+        longest = self._longest(request.header("content-type"))
         if int(request.header("content-length") or 0) > longest:
             raise Away(413, "too_long", close=True)
         body = bytearray()

@@ -74,7 +74,7 @@ class WebhookConfig(SourceConfig):
     """What the partner wants to see before it believes in our address."""
     each: str | None = Field(default=None, min_length=1)
     """One delivery brings several events: the dotted path of their list in JSON, `.` where the body is the list. Each becomes a
-    message of its own, all of them together or none."""
+    message of its own, all of them together or none; of more than 1000 the delivery stays one message."""
     event: Place | None = None
     """Where it says what happened: the message's header `event` and its type."""
     resource: Place | None = None
@@ -90,7 +90,8 @@ class WebhookConfig(SourceConfig):
     """What could not be kept in time is answered 503 with Retry-After; or not at all, for partners that send again only when a
     connection fails."""
     max_body: Size = Field(default=32 * 1024 * 1024, ge=1024)
-    """Longest body; a longer one is answered 413 and not read. At most 1 MiB where `verify` finds its proof in the body."""
+    """Longest body; a longer one is answered 413 and not read. At most 1 MiB where `verify` finds its proof in the body, and for
+    forms without files."""
     rate: Rate | None = Field(default=None, gt=0)
     """Most deliveries of the partner in a second; more are answered as `not_kept` says. Default: as many as can be kept."""
     read_timeout: Duration = Field(default=10.0, gt=0)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from email.message import Message
 
 MOST_PARTS = 1000
+LONGEST_HEAD = 16 * 1024
+"""Bytes of the headers of a part."""
 
 
 class MultipartUnusable(Exception):
@@ -86,9 +88,9 @@ def read_parts(body: bytes, content_type: str) -> list[Part]:
     if not boundary or not boundary.isascii():
         raise MultipartUnusable("its Content-Type names no boundary")
     line = b"--" + boundary.encode()
-    pieces = (b"\r\n" + body).split(b"\r\n" + line)
+    pieces = (b"\r\n" + body).split(b"\r\n" + line, MOST_PARTS)
     if len(pieces) < 2:
-        pieces = (b"\n" + body).split(b"\n" + line)  # some servers end lines with LF alone
+        pieces = (b"\n" + body).split(b"\n" + line, MOST_PARTS)  # some servers end lines with LF alone
     if len(pieces) < 2:
         raise MultipartUnusable("the boundary of its Content-Type is not in it")
     if len(pieces) > MOST_PARTS:
@@ -109,6 +111,8 @@ def _part(piece: bytes) -> Part:
     if not ends:
         raise MultipartUnusable("a part has no end of its headers")
     at, length = min(ends)
+    if at > LONGEST_HEAD:
+        raise MultipartUnusable("the headers of a part are too long")
     headers: dict[str, str] = {}
     name = ""
     for raw in rest[:at].decode("latin-1").splitlines():

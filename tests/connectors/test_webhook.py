@@ -20,7 +20,7 @@ from hub.console.metrics import collect
 from hub.errors import Busy, ConnectionDown, StoreError, StoreFull
 from hub.message import Message
 from hub.testing import CANARY, ConnectorContract, FakeDeliver, FakeReceipt
-from hub.webhooks import files_of
+from hub.webhooks import MOST_ITEMS, files_of
 from tests.connectors.certificates import Certificates
 from tests.connectors.hooks import KEY, PATH, SIGNED, basic, config, event, form, line, listening, post, request, signed
 from tests.support import ask, clinic_folder, free_port, port_of, running_hub, settled, until
@@ -123,6 +123,14 @@ async def test_several_events_of_one_delivery_are_kept_together_each_as_it_came(
         assert [(message.type, message.headers["resource"]) for message in messages] == [("a", "1.50"), ("b", "2")]
         assert messages[0].duplicate_key != messages[1].duplicate_key
     assert len(calls) == 2
+
+
+async def test_more_events_than_may_be_are_one_message() -> None:
+    for count, kept in ((MOST_ITEMS, MOST_ITEMS), (MOST_ITEMS + 1, 1)):
+        deliver = FakeDeliver()
+        async with listening(deliver, each=".") as hooks:
+            assert (await post(hooks.port, b"[" + b"1," * (count - 1) + b"1]")).status == 200
+        assert len(deliver.delivered) == kept
 
 
 async def test_a_delivery_without_an_event_in_it_is_answered() -> None:
@@ -555,6 +563,26 @@ async def test_a_body_that_has_to_prove_itself_may_not_be_long() -> None:
         assert (await post(hooks.port, b'{"clientState": "st4te"}', {})).status == 200
         await partner.say(request(b"", {}).replace(b"Content-Length: 0", b"Content-Length: 1100000"))
         assert (await partner.answer()).status == 413
+
+
+@pytest.mark.parametrize(
+    ("signed", "content_type", "is_read"),
+    [
+        ("{url}{form}", "application/x-www-form-urlencoded", False),
+        ("{url}{form}", "multipart/form-data; boundary=x", False),
+        ("{body}", "application/x-www-form-urlencoded", False),
+        ("{url}{form}{files}", "multipart/form-data; boundary=x", True),
+        ("{body}", "application/json", True),
+    ],
+)
+async def test_a_form_of_a_stranger_is_short_unless_it_brings_files(signed: str, content_type: str, is_read: bool) -> None:
+    verify = {"how": "hmac", "secrets": [KEY], "signature": {"header": "X-Signature"}, "signed": signed}
+    headers = {"Content-Type": content_type, "X-Signature": "0" * 64}
+    async with listening(verify=verify, public_url=f"https://clinic.example{PATH}") as hooks, line(hooks.port) as partner:
+        long = b"a=" + b"%41" * 400_000
+        head = request(b"", headers).replace(b"Content-Length: 0", b"Content-Length: %d" % len(long))
+        await partner.say(head + (long if is_read else b""))
+        assert (await partner.answer()).status == (401 if is_read else 413)
 
 
 # Ports, paths and TLS.

@@ -44,7 +44,7 @@ _WITHIN = frozenset({"message/rfc822", "message/global"})
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}")
 _REST_OF_LINE = re.compile(rb"(--)?[ \t\r]*(?=\n|\Z)")
 _PADDED = re.compile(rb"[^=]+=*")
-_BASE64_ALIEN = re.compile(rb"[^A-Za-z0-9+/]")
+_BASE64_ALIEN = re.sub(rb"[A-Za-z0-9+/]", b"", bytes(range(256)))
 
 
 @dataclass
@@ -274,7 +274,7 @@ def _decoded(mail: bytes, start: int, end: int, encoding: str) -> tuple[bytes, b
         try:
             return _from_base64(mail, start, end), False
         except binascii.Error:
-            kept = _BASE64_ALIEN.sub(b"", mail[start:end])
+            kept = mail[start:end].translate(None, _BASE64_ALIEN)
             kept = kept[: len(kept) - (len(kept) % 4 == 1)]
             return binascii.a2b_base64(kept + b"=" * (-len(kept) % 4)), True
     if encoding == "quoted-printable":

@@ -165,6 +165,15 @@ def test_damaged_content_is_taken_as_far_as_it_goes_and_said() -> None:
     assert document.headers["damaged"] == "yes"
 
 
+def test_base64_that_is_mostly_none_holds_nobody_up() -> None:
+    raw = b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    [part] = read_mail(raw + b"JVBE!@#\n" * 2_000_000 + b"A").parts
+    began = time.process_time()
+    assert part.content == b"%PD" * 2_000_000
+    assert part.damaged
+    assert time.process_time() - began < 0.5, "a pass over the bytes, and no call for each"
+
+
 # Receipts.
 
 

@@ -44,6 +44,7 @@ def test_a_transfer_encoding_is_undone() -> None:
         (b"--B\r\n\r\nx", KIND, "end is missing"),
         (b"--B\r\nA: b\r\n--B--", KIND, "end of its headers"),
         (b"--B\r\n\r\n\r\n" * 1001 + b"--B--", KIND, "too many"),
+        (b"--B\r\nA: b\r\n" + b" c\r\n" * 10_000 + b"\r\nx\r\n--B--", KIND, "headers of a part are too long"),
     ],
 )
 def test_what_is_refused(body: bytes, kind: str, says: str) -> None:
