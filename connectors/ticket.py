@@ -70,15 +70,21 @@ class TicketDesk(Destination[TicketConfig]):
     async def send(self, message: Message) -> Message | None:
         await self.open_destination()
         if message.format == "ticket_order":
-            return await self._order(TicketOrder.model_validate_json(message.body))
+            return await self._order(TicketOrder.model_validate_json(message.body), is_replay=message.generation > 0)
         if message.format == "ticket":
             return await self._look(Ticket.model_validate_json(message.body))
         raise MessageUnusable(f"{self.name} takes a ticket_order or a ticket, and no {message.format}", code="TCK-001")
 
-    async def _order(self, order: TicketOrder) -> Message:
+    async def _order(self, order: TicketOrder, *, is_replay: bool) -> Message:
+        """What a person has sent again is looked for first: it may be there."""
         priority = self.config.priorities.get(order.priority, order.priority)
         told = {"subject": order.subject, "text": order.text, "priority": priority, "tags": order.tags}
-        answer = await self._ask(self.config.open, {"ticket": order.ticket, **told})
+        values = self._values({"ticket": order.ticket, **told})
+        find, answer = self.config.find, None
+        if is_replay and find is not None:
+            answer = await self._asked().find(find, values)
+        if answer is None:
+            answer = await self._asked().order(self.config.open, values, find=find)
         if answer is None or not (partner_id := answer.text("partner_id")):
             raise MessageRejected(f"{self.name}: the desk took the ticket without a number", answer="no number", final=True)
         return self._report(order.ticket, partner_id, answer)
@@ -90,9 +96,6 @@ class TicketDesk(Destination[TicketConfig]):
         if answer is None:
             return _message(TicketReport(ticket=ticket.id, state="closed", partner_id=ticket.partner_id))
         return self._report(ticket.id, ticket.partner_id, answer)
-
-    async def _ask(self, call: Call, told: dict[str, Any]) -> Answer | None:
-        return await self._asked().order(call, self._values(told), find=self.config.find)
 
     def _values(self, told: dict[str, Any]) -> dict[str, Any]:
         return {**told, **{f"value.{name}": text for name, text in self.config.values.items()}}

@@ -25,7 +25,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -247,13 +247,15 @@ class Api:
     async def find(self, call: Call, values: Mapping[str, Any]) -> Answer | None:
         """What the partner has under our reference; None when it has nothing, or not yet.
 
-        Where an answer says what we say too (`reference`), other things are passed over: some partners search loosely.
+        Where the call's answer names something that we know too (`reference`), only what says the same is ours: some partners
+        search loosely, and have things that others made without a reference.
         """
         answer = await self.ask(call, values)
         if answer is None or answer.not_yet:
             return None
         entries = answer.items if call.items is not None else [answer.found]
-        ours = [entry for entry in entries if entry and all(values.get(name) in (None, said) for name, said in entry.items())]
+        wanted = {name: str(values[name]) for name in call.answer if values.get(name) not in (None, "")}
+        ours = [entry for entry in entries if entry and all(entry.get(name) == value for name, value in wanted.items())]
         return Answer(answer.response, ours[0], []) if ours else None
 
     async def check(self) -> str:
@@ -279,11 +281,11 @@ class Api:
             return None
         if call.page is not None:
             return self._url(filled, [*(pair for pair in filled.query if pair[0] != call.page), (call.page, text)])
-        parts = urlsplit(text)
-        if parts.netloc not in ("", self._host):
+        own = self._url(filled, [])
+        address = urljoin(own, text)
+        if urlsplit(address)[:2] != urlsplit(own)[:2]:
             raise ConnectionDown(f"{self._name}: {self._host} names a next page on another host", code="NET-021")
-        own = urlsplit(self._settings.url)
-        return f"{own.scheme}://{own.netloc}{parts.path}{f'?{parts.query}' if parts.query else ''}"
+        return address
 
     async def _once(self, call: Call, filled: _Filled, url: str) -> Answer | None:
         headers = {"Accept": "application/json", **self._settings.headers, **filled.headers, **filled.content_headers}

@@ -82,6 +82,8 @@ class OutgoingTarget(Target):
 
     async def handle(self, item: Item) -> None:
         message = await self._bodies.load(item.message)
+        if item.generation > message.generation:  # a replay under the same id: who sends it can tell
+            message = message.child(message.id, message.parent or "", item.generation)
         if not self.destination.may_repeat(message):
             if item.doubtful:
                 await self._doubtful(item, message, DoubtfulSend("the hub stopped while this was being sent"))

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import AsyncIterable, AsyncIterator
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import httpx2 as httpx
 from authlib.oauth2.rfc6749.wrappers import OAuth2Token
@@ -41,6 +42,18 @@ class _Pieces(AsyncIterable[bytes]):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for start in range(0, len(self._whole), _AT_ONCE):
             yield self._whole[start : start + _AT_ONCE]
+
+
+class _Request:
+    """How far one request is: whether any of it has left, which decides what is done about silence."""
+
+    def __init__(self) -> None:
+        self.left = False
+
+    async def follow(self, event: str, _: Any) -> None:
+        """Is told of every event of the connection (httpx's `trace`)."""
+        if "send_request" in event:
+            self.left = True
 
 
 class HttpClient:
@@ -82,11 +95,12 @@ class HttpClient:
 
         Raises ConnectionDown when there is none.
         """
+        request = _Request()
         try:
             async with asyncio.timeout(self._timeout):  # httpx limits each read, this limits the whole
-                return await self._authenticated(method, url, content, headers or {})
+                return await self._authenticated(method, url, content, headers or {}, request)
         except TimeoutError:
-            raise self._too_late(url) from None
+            raise self._too_late(url, request) from None
 
     async def check(self, url: str) -> str:
         """What a partner answers when nothing is sent; its methods and its troubles are its own, credentials are ours.
@@ -109,16 +123,19 @@ class HttpClient:
         if self._tokens is not None:
             self._tokens.refused(token)
 
-    async def _authenticated(self, method: str, url: str, content: Content | None, headers: dict[str, str]) -> httpx.Response:
+    async def _authenticated(
+        self, method: str, url: str, content: Content | None, headers: dict[str, str], request: _Request
+    ) -> httpx.Response:
         if self._tokens is None:
-            return await self._once(method, url, content, {**headers, **self._key()})
+            return await self._once(method, url, content, {**headers, **self._key()}, request)
         token = await self._tokens.get()
-        response = await self._once(method, url, content, {**headers, "Authorization": f"Bearer {token}"})
+        response = await self._once(method, url, content, {**headers, "Authorization": f"Bearer {token}"}, request)
         if response.status_code != 401:
             return response
+        request.left = False  # it was answered, and with a no
         self._tokens.refused(token)  # it may have been withdrawn early: ask for another, once
         token = await self._tokens.get()
-        return await self._once(method, url, content, {**headers, "Authorization": f"Bearer {token}"})
+        return await self._once(method, url, content, {**headers, "Authorization": f"Bearer {token}"}, request)
 
     def _key(self) -> dict[str, str]:
         if self._auth.way != "api_key" or self._auth.api_key is None:
@@ -129,7 +146,7 @@ class HttpClient:
         grant = Grant(self._auth)
         headers, body = grant.request()
         try:
-            response = await self._once("POST", grant.url, body, headers)
+            response = await self._once("POST", grant.url, body, headers, _Request())
         except ConnectionDown as error:
             error.maybe_done = False  # what was to be asked has not left yet
             raise
@@ -145,29 +162,29 @@ class HttpClient:
         except TokenUnusable as error:
             raise ConnectionDown(f"{self.name}: {host} gave no usable access token: {error}", code="NET-020") from None
 
-    async def _once(self, method: str, url: str, content: Content | None, headers: dict[str, str]) -> httpx.Response:
+    async def _once(
+        self, method: str, url: str, content: Content | None, headers: dict[str, str], request: _Request
+    ) -> httpx.Response:
         if isinstance(content, bytes) and len(content) > _AT_ONCE:
             headers, content = {**headers, "Content-Length": str(len(content))}, _Pieces(content)
+        follow = {"trace": request.follow}
         try:
-            async with self._client.stream(method, url, content=content, headers=headers) as response:
+            async with self._client.stream(method, url, content=content, headers=headers, extensions=follow) as response:
                 return await self._read(response)
-        except (httpx.ConnectTimeout, httpx.PoolTimeout):
-            raise self._too_late(url, maybe_done=False) from None
         except httpx.TimeoutException:
-            raise self._too_late(url) from None
+            raise self._too_late(url, request) from None
         except httpx.HTTPError as error:
-            raise self._unreachable(url, error) from None
+            raise self._unreachable(url, error, request) from None
 
-    def _too_late(self, url: str, *, maybe_done: bool = True) -> ConnectionDown:
+    def _too_late(self, url: str, request: _Request) -> ConnectionDown:
         text = f"{self.name}: {httpx.URL(url).host} did not answer in time"
-        return ConnectionDown(text, unanswered=True, maybe_done=maybe_done)
+        return ConnectionDown(text, unanswered=request.left, maybe_done=request.left)
 
-    def _unreachable(self, url: str, error: httpx.HTTPError) -> ConnectionDown:
+    def _unreachable(self, url: str, error: httpx.HTTPError, request: _Request) -> ConnectionDown:
         host, words = httpx.URL(url).host, tls_failure(error)
         if words:
             return ConnectionDown(f"{self.name}: TLS with {host} failed: {words}", code="TLS-003")
-        left = not isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol | httpx.ProxyError)
-        return ConnectionDown(f"{self.name}: cannot reach {host}: {type(error).__name__}", maybe_done=left)
+        return ConnectionDown(f"{self.name}: cannot reach {host}: {type(error).__name__}", maybe_done=request.left)
 
     async def _read(self, response: httpx.Response) -> httpx.Response:
         body = bytearray()

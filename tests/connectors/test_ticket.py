@@ -107,6 +107,14 @@ async def test_what_was_surely_not_opened_is_tried_again(tmp_path, vendor, word)
         assert (await order(connection)).partner_id
 
 
+async def test_what_a_person_sends_again_is_looked_for_first(tmp_path):
+    async with at_desk(tmp_path, "zendesk") as (desk, connection):
+        first = await order(connection)
+        again = await connection.send(Message(ORDER, "ticket_order", generation=1))
+        assert TicketReport.model_validate_json(again.body) == first
+        assert len(desk.tickets.kept) == 1
+
+
 async def test_a_refusal_is_about_this_ticket(tmp_path):
     async with at_desk(tmp_path, "zendesk") as (desk, connection):
         desk.faults.script("422", to="open")

@@ -196,8 +196,19 @@ async def test_pages_are_followed_to_their_end_and_never_to_another_host():
     assert web.asked[-1].path == "/api?size=1&page=3"
 
     call = {**call, "page": None}
-    with pytest.raises(ConnectionDown, match="next page on another host"):
-        await asked_once(call, {}, said({"rows": [], "next": "https://elsewhere.example/api?page=2"}))
+    elsewhere = ["https://elsewhere.example/api?page=2", "//elsewhere.example/", "https:/\\elsewhere.example"]
+    for address in elsewhere:
+        with pytest.raises(ConnectionDown, match="next page on another host"):
+            await asked_once(call, {}, said({"rows": [], "next": address}))
+
+
+@pytest.mark.parametrize("address", ["/api/list?page=2", "?page=2", "list?page=2", ".evil.example/x", "@evil.example/x"])
+async def test_a_next_page_is_asked_of_the_same_host_however_it_is_written(address):
+    replies = iter([said({"rows": [{"id": "1"}], "next": address}), said({"rows": [{"id": "2"}]})])
+    call = {"method": "GET", "path": "/list", "items": "rows", "answer": {"id": "id"}, "next_page": "next"}
+    async with Web(lambda _: next(replies)) as web, api(web) as partner:
+        got = await partner.ask(Call.model_validate(call), {})
+    assert [entry["id"] for entry in got.items] == ["1", "2"]
 
 
 async def test_a_good_status_may_be_a_refusal_a_wait_or_nothing():
@@ -269,7 +280,7 @@ async def test_what_a_loose_search_finds_beside_ours_is_passed_over():
     answered = {"items": "rows", "answer": {"partner_id": "id", "reference": "ref"}}
     find = Call.model_validate({"method": "GET", **answered})
     async with Web(lambda _: said({"rows": rows})) as web, api(web) as partner:
-        assert (await partner.find(find, {"reference": "f-1", "partner_id": None})).found["partner_id"] == "2", "it says none"
+        assert (await partner.find(find, {"reference": "f-1", "partner_id": None})).found["partner_id"] == "3", "what names no reference is not ours"
         rows.pop(1)
         assert (await partner.find(find, {"reference": "f-1"})).found == {"partner_id": "3", "reference": "f-1"}
         assert await partner.find(find, {"reference": "f-2"}) is None
@@ -288,6 +299,32 @@ async def test_what_never_left_is_no_doubt():
             with pytest.raises(ConnectionDown) as down:
                 await partner.order(Call(body={}), {})
     assert not down.value.maybe_done
+
+
+@pytest.mark.parametrize("where", ["connecting", "the token"])
+async def test_silence_before_anything_left_is_no_doubt(where):
+    """A firewall that drops packets, or a token server that hangs, must not make people look for every order."""
+
+    async def silence():
+        await asyncio.sleep(5)
+
+    auth = {}
+    async with Web(lambda request: silence()) as web:
+        if where == "the token":
+            auth = {"auth": {"token_url": web.token_url, "client_id": "hub", "client_secret": "s"}}
+        async with api(web, timeout="0.2s", **auth) as partner:
+            if where == "connecting":
+                partner._client._client._transport._pool._network_backend = Unreachable()
+            with pytest.raises(ConnectionDown) as down:
+                await partner.order(Call(body={}), {})
+    assert not down.value.maybe_done
+
+
+class Unreachable:
+    """A network whose connections never come about."""
+
+    async def connect_tcp(self, *arguments, **settings):
+        await asyncio.sleep(5)
 
 
 # Mistakes in profiles.
