@@ -90,14 +90,18 @@ def vendors(registry: Registry) -> str:
     parts = [
         NOTE,
         "# Vendors\n",
-        "A profile fills in what a connection leaves out: `vendor: epic`. It is data; `hub check --effective CONNECTION` shows what it"
-        " comes to, and a clinic's own profiles stand in its folder `vendors/`. Addresses in profiles are those of simulators on this"
-        " machine: a real one is for the clinic file.\n",
+        (
+            "A profile fills in what a connection leaves out: `vendor: epic`. It is data; `hub check --effective CONNECTION`"
+            " shows what it comes to, and a clinic's own profiles stand in its folder `vendors/`. Addresses in profiles are"
+            " those of simulators on this machine: a real one is for the clinic file.\n"
+        ),
         f"| `proven` | how far it was tried |\n|---|---|\n{words}\n",
         f"| profile | vendor | kinds | proven |\n|---|---|---|---|\n{rows}\n",
     ]
     for profile in profiles:
-        sources = "\n".join(f"- <{source}>" if source.startswith("http") else f"- {source}" for source in profile.get("sources") or [])
+        sources = "\n".join(
+            f"- <{source}>" if source.startswith("http") else f"- {source}" for source in profile.get("sources") or []
+        )
         notes = " ".join((profile.get("notes") or "").split())
         parts.append("\n\n".join(filter(None, (f"## {profile['vendor']}", notes, sources))) + "\n")
     return "\n".join(parts)

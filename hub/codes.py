@@ -222,8 +222,7 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "FAX-004": (
         "A step of faxes was given something else.",
-        "send_fax goes behind what brings a document, fax_order into a flow `from: {due: fax}`, save_fax behind `ask: LINE`, "
-        "fax_failed into a flow `from: {failed: FLOW}`, fax_event into the flow of the webhooks.",
+        "send_fax goes behind what brings a document, fax_order into a flow `from: {due: fax}`, save_fax behind `ask: LINE`, fax_failed into a flow `from: {failed: FLOW}`, fax_event into the flow of the webhooks.",
     ),
     "FAX-005": ("A document cannot be faxed.", "The text says why: encrypted, damaged, too large. Have it made anew."),
     "FAX-006": (
@@ -394,7 +393,10 @@ CODES: dict[str, tuple[str, str]] = {
         "The directory of specialists does not say how one is reached.",
         "Add the name, fax number or direct address the text speaks of, `hub reload`, then send the referral again.",
     ),
-    "REF-003": ("The documents of a referral cannot be sent.", "The text says which and why; send the referral again without it."),
+    "REF-003": (
+        "The documents of a referral cannot be sent.",
+        "The text says which and why; send the referral again without it.",
+    ),
     "REM-001": (
         "A policy file of reminders cannot be used.",
         "Every mistake is told with file, line and column by `hub check`; docs/how-to/reminders.md shows a whole one.",

@@ -195,13 +195,24 @@ def test_one_timeline_is_shown_from_the_booking_to_the_outcome(words: Told) -> N
 
 def test_one_timeline_goes_from_the_booking_to_the_filed_consent(words: Told) -> None:
     timeline = words.out[words.out.rindex("at (UTC)") :]
-    story = ["New booking", "handed to the signing service", "Consent to treatment: signed", "Filed: the EHR has acknowledged it"]
+    story = [
+        "New booking",
+        "handed to the signing service",
+        "Consent to treatment: signed",
+        "Filed: the EHR has acknowledged it",
+    ]
     places = [timeline.index(text) for text in story]
     assert places == sorted(places)
 
 
 def test_papers_are_told(words: Told) -> None:
-    for text in ("Rosa signed", "Tom said no", "its bar code says whose it is", "It arrived with try 3", "nothing is guessed, it waits for a person"):
+    for text in (
+        "Rosa signed",
+        "Tom said no",
+        "its bar code says whose it is",
+        "It arrived with try 3",
+        "nothing is guessed, it waits for a person",
+    ):
         assert text in words.err
 
 

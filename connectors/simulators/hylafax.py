@@ -48,7 +48,7 @@ class HylafaxServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
+        assert self._server is not None  # noqa: S101 - it was entered
         self._server.close()
         for talk in self._talks:
             talk.cancel()
@@ -58,7 +58,7 @@ class HylafaxServer:
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        assert task is not None
+        assert task is not None  # noqa: S101 - a handler always runs in a task
         self._talks.add(task)
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -195,7 +195,9 @@ class _Talk:
         if missing:
             await self._say(f"504 Job has no {missing[0]}.")
             return True
-        fax = self.house.faxes.take("hylafax", self._job["DIALSTRING"], self._job["JOBINFO"], self._stored[self._job["DOCUMENT"]])
+        fax = self.house.faxes.take(
+            "hylafax", self._job["DIALSTRING"], self._job["JOBINFO"], self._stored[self._job["DOCUMENT"]]
+        )
         fax.id = self._job["id"]
         if found.kind == "silent after commit":
             await asyncio.Event().wait()

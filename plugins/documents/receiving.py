@@ -1,7 +1,7 @@
 """Documents come in: their bytes are kept once, their pages are looked at, and what was seen goes on to the match.
 
-What cannot be looked at (encrypted, broken, too many pages) is a document too: it waits for a person, who sees why.  What has no
-pages (text, RTF, XML) is matched by what its message says of the patient, or by its text.
+What cannot be looked at (encrypted, broken, too many pages) is a document too: it waits for a person, who sees why.  What has
+no pages (text, RTF, XML) is matched by what its message says of the patient, or by its text.
 """
 
 from __future__ import annotations

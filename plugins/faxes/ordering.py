@@ -94,7 +94,9 @@ class SendFax(Step[SendFaxConfig]):
         try:
             return in_e164(given)
         except ValueError:
-            text = "nobody says where to fax to: set `to`, the header fax_to, or the name of the file to a number as +13125550100"
+            text = (
+                "nobody says where to fax to: set `to`, the header fax_to, or the name of the file to a number as +13125550100"
+            )
             raise MessageUnusable(text, code="FAX-002") from None
 
 

@@ -27,7 +27,8 @@ class TrackMailConfig(StepConfig):
     dispatched_within: Duration | None = Field(default=None, gt=0)
     """Time from sending in which it says that it delivered the mail to who it is for; without it that is not waited for."""
     receipts: bool = True
-    """`no` for ordinary mail, whose systems write no receipts: nothing is asked for, and only what comes back (a bounce) is told."""
+    """`no` for ordinary mail, whose systems write no receipts: nothing is asked for, and only what comes back (a bounce) is
+    told."""
     queue: str = "front_desk"
     """Worklist for mails that failed, or whose receipts are missing."""
 

@@ -1,7 +1,7 @@
 """The directory of specialists: a CSV or XLSX file with one line for each, and how they are reached.
 
-    name,fax,direct
-    Lake Cardiology,+1 312 555 0100,referrals@direct.lakecardiology.example
+name,fax,direct
+Lake Cardiology,+1 312 555 0100,referrals@direct.lakecardiology.example
 """
 
 from __future__ import annotations

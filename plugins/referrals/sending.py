@@ -1,7 +1,7 @@
 """Sending a referral: its documents become one PDF, which is faxed or mailed as the directory allows.
 
-The fax or mail is followed by the plugin of its kind: tried again, waited for, told on the timeline of the visit, and put on the
-worklist when it does not arrive.
+The fax or mail is followed by the plugin of its kind: tried again, waited for, told on the timeline of the visit, and put on
+the worklist when it does not arrive.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ class SendReferral(Step[SendReferralConfig]):
 
     async def _not_sent(self, referral: Referral, why: str, context: Context) -> None:
         await context.put(referral.model_copy(update={"why": why}))
-        text = f"A referral was not sent: {why}. Mend that, and send it again: hub referrals list --appointment {referral.appointment}"
+        listed = f"hub referrals list --appointment {referral.appointment}"
+        text = f"A referral was not sent: {why}. Mend that, and send it again: {listed}"
         topic = f"referral {referral.id}"
         item = WorklistItem(queue=self.config.queue, appointment=referral.appointment, topic=topic, text=text, cause="not sent")
         await context.save(item)

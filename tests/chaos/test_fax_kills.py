@@ -116,7 +116,12 @@ async def test_no_fax_is_lost_or_sent_twice_however_often_the_hub_is_killed(tmp_
     states = {fax["to"]: fax["state"] for fax in found}
     unknown = {number for number, state in states.items() if state == "unknown"}
     keep_figures(
-        "fax_kills", seconds=time.monotonic() - began, faxes=FAXES, kills=kills, unknown=len(unknown), sent=len(carrier.faxes.out)
+        "fax_kills",
+        seconds=time.monotonic() - began,
+        faxes=FAXES,
+        kills=kills,
+        unknown=len(unknown),
+        sent=len(carrier.faxes.out),
     )
     assert sent_twice == []
     assert sorted(states) == sorted(numbers), "one fax for each document"

@@ -1,8 +1,8 @@
 """kill -9 at random moments of a day of documents: faxes out and in, envelopes to sign, and what of it ends in a chart.
 
-The partners misbehave meanwhile: they are silent, break connections, answer 500 or 503, tell nothing, twice, late or in another
-order.  Their ledgers are the judges: nothing is sent twice, nothing is lost, each document is in its chart once, and what nobody
-knows is `unknown` and on the worklist.
+The partners misbehave meanwhile: they are silent, break connections, answer 500 or 503, tell nothing, twice, late or in
+another order.  Their ledgers are the judges: nothing is sent twice, nothing is lost, each document is in its chart once, and
+what nobody knows is `unknown` and on the worklist.
 
 `CLINIC_HUB_LONG=1` has two hundred documents and envelopes, and sixty kills; raw figures go to benchmarks/results.
 """
@@ -54,7 +54,8 @@ store: sqlite:///var/hub.db
 log: {{level: error}}
 connections:
   ehr: {{kind: mllp_listener, port: "{ehr}", authority: RIVER}}
-  charts: {{kind: mllp_sender, host: 127.0.0.1, port: "{charts}", timeout: 3s, retry: {{first: 50ms, most: 200ms, attempts: "20"}}}}
+  charts:
+    {{kind: mllp_sender, host: 127.0.0.1, port: "{charts}", timeout: 3s, retry: {{first: 50ms, most: 200ms, attempts: "20"}}}}
   letters: {{kind: folder, path: letters, pattern: "*.pdf", format: bytes, every: 100ms, stable_for: 0ms}}
   signing:
     vendor: dropbox_sign
@@ -64,7 +65,8 @@ connections:
     documents: forms
     timeout: 1s
     retry: {{first: 50ms, most: 200ms, attempts: "20"}}
-  signing_hooks: {{vendor: dropbox_sign, kind: webhook_listener, port: "{hooks}", verify: {{secrets: [{{$file: signer.secret}}]}}}}
+  signing_hooks:
+    {{vendor: dropbox_sign, kind: webhook_listener, port: "{hooks}", verify: {{secrets: [{{$file: signer.secret}}]}}}}
   fax_line:
     vendor: srfax
     kind: fax
@@ -122,7 +124,8 @@ LETTER = """  letter_{number}:
     steps:
       - send_fax:
           to: "+{number}"
-          policy: {{busy: [100ms, 100ms], no_answer: [100ms], partial: [100ms], other: [100ms], look: [200ms, 300ms, 500ms, 1s, 2s, 4s]}}
+          policy:
+            {{busy: [100ms, 100ms], no_answer: [100ms], partial: [100ms], other: [100ms], look: [200ms, 500ms, 1s, 2s, 4s]}}
 """
 
 

@@ -306,7 +306,6 @@ class TestACarrierOfNobody(FaxContract):
                 await line.poll(deliver)
             assert len(deliver.delivered) == 2
 
-
     async def test_one_that_cannot_be_fetched_waits_for_the_others(self, tmp_path: Any) -> None:
         """Its document may be longer than any answer that is read, and comes first in the inbox."""
         async with Carrier() as carrier, self.line(tmp_path, carrier) as line:

@@ -90,7 +90,11 @@ async def test_mails_are_moved_or_deleted_one_by_one(can: tuple[str, ...]) -> No
             async with polling(server, deliver, after=after, moved_to="Done/2026"):
                 server.put(mail(1))
                 server.put(mail(2))
-                await until(lambda: all("\\Seen" in stored.flags or stored.uid == other for stored in server.folders["INBOX"]))
+                await until(
+                    lambda other=other, server=server: all(
+                        "\\Seen" in stored.flags or stored.uid == other for stored in server.folders["INBOX"]
+                    )
+                )
                 await asyncio.sleep(0.1)
             left = [stored.uid for stored in server.folders["INBOX"] if "\\Deleted" not in stored.flags or stored.uid == other]
             assert left == [other], "what somebody else has marked stays"

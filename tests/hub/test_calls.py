@@ -280,7 +280,9 @@ async def test_what_a_loose_search_finds_beside_ours_is_passed_over():
     answered = {"items": "rows", "answer": {"partner_id": "id", "reference": "ref"}}
     find = Call.model_validate({"method": "GET", **answered})
     async with Web(lambda _: said({"rows": rows})) as web, api(web) as partner:
-        assert (await partner.find(find, {"reference": "f-1", "partner_id": None})).found["partner_id"] == "3", "what names no reference is not ours"
+        assert (await partner.find(find, {"reference": "f-1", "partner_id": None})).found["partner_id"] == "3", (
+            "what names no reference is not ours"
+        )
         rows.pop(1)
         assert (await partner.find(find, {"reference": "f-1"})).found == {"partner_id": "3", "reference": "f-1"}
         assert await partner.find(find, {"reference": "f-2"}) is None

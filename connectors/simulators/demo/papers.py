@@ -114,4 +114,6 @@ def write_papers(folder: Path) -> None:
     """What the clinic has its patients sign, and the specialists it knows."""
     (folder / "specialists.csv").write_text(SPECIALISTS, encoding="utf-8")
     (folder / "forms").mkdir(exist_ok=True)
-    (folder / "forms" / "consent.pdf").write_bytes(page(["Consent to treatment", "I agree to be treated here.", "/sign-patient/"]))
+    (folder / "forms" / "consent.pdf").write_bytes(
+        page(["Consent to treatment", "I agree to be treated here.", "/sign-patient/"])
+    )

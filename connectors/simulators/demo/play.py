@@ -192,7 +192,9 @@ async def _report(hub: Hub, lines: list[dict[str, Any]], far: FarSides, *, as_js
     ]
     table(("time", "patient", "payer", "status", "owes", "who", "what to do"), rows, empty="no visits")
     await _tell_timeline(hub, SHOWN, "whose member id was corrected")
-    await _tell_timeline(hub, SIGNS, "from its booking to the consent in the chart, without what the hub does for that", MACHINERY)
+    await _tell_timeline(
+        hub, SIGNS, "from its booking to the consent in the chart, without what the hub does for that", MACHINERY
+    )
 
 
 async def _tell_timeline(hub: Hub, appointment: str, why: str, without: frozenset[str] = frozenset()) -> None:

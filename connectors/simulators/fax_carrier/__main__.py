@@ -1,6 +1,7 @@
 """`python -m connectors.simulators.fax_carrier --port 8276`: a fax carrier to try a clinic file with, until it is killed.
 
-Account, password and keys are those in srfax.py, documo.py and rest.py.  With `--incoming FILE` that document comes in as a fax.
+Account, password and keys are those in srfax.py, documo.py and rest.py.  With `--incoming FILE` that document comes in as a
+fax.
 """
 
 from __future__ import annotations

@@ -12,7 +12,9 @@ from hub.net.mail import MailServer
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.sampled_from([b".", b"..", b"\r\n", b"a", b".\r\n", b"line"]), max_size=40).map(b"".join), st.integers(1, 12))
+@given(
+    st.lists(st.sampled_from([b".", b"..", b"\r\n", b"a", b".\r\n", b"line"]), max_size=40).map(b"".join), st.integers(1, 12)
+)
 def test_dots_are_doubled_whatever_the_pieces(content: bytes, piece: int) -> None:
     before, mail.PIECE = mail.PIECE, piece
     try:
