@@ -667,3 +667,8 @@ class Failure(Record):
     doubtful: bool = False
     """The message may have arrived all the same: nobody knows."""
     headers: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def may_be_done(self) -> bool:
+        """What was ordered may have been done: nobody knows, or a mistake in a program may have come after it was sent."""
+        return self.doubtful or self.code.startswith("BUG")

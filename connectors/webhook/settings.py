@@ -74,7 +74,7 @@ class WebhookConfig(SourceConfig):
     """What the partner wants to see before it believes in our address."""
     each: str | None = Field(default=None, min_length=1)
     """One delivery brings several events: the dotted path of their list in JSON, `.` where the body is the list. Each becomes a
-    message of its own, all of them together or none; of more than 1000 the delivery stays one message."""
+    message of its own, all of them together or none; a delivery of more than 1000 stays one message."""
     event: Place | None = None
     """Where it says what happened: the message's header `event` and its type."""
     resource: Place | None = None

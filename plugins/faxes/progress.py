@@ -184,7 +184,7 @@ class FaxFailed(Step[StepConfig]):
         fax = await context.get(Fax, id)
         if fax is None or not any(one.reference == reference for one in fax.tries):
             return message
-        if failure.doubtful:
+        if failure.may_be_done:
             report = FaxReport(fax=id, reference=reference, state="unknown")
         else:
             report = FaxReport(fax=id, reference=reference, state="failed", error="refused", reason=failure.code)

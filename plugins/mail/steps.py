@@ -12,9 +12,6 @@ from hub.records_mail import MAIL, Mail, MailReport, Receipts
 from hub.units import Duration
 from plugins.mail.tracking import JOB, close, file_under, handed_in, plan_next, received, tell, wanted_next
 
-DOUBTFUL = frozenset({"MSG-003", "MAI-004"})
-"""Codes of failures after which nobody knows whether the mail was taken."""
-
 OURS = frozenset({"mail_id", "receipts"})
 """Headers that belong to one mail: a further mail of the same flow is another."""
 
@@ -156,7 +153,7 @@ class MailFailed(Step[StepConfig]):
         known = await context.get(Mail, failure.headers.get("mail_id", ""))
         if known is None or known.sent_at is not None:
             return None
-        state = "unknown" if failure.code in DOUBTFUL else "failed"
+        state = "unknown" if failure.may_be_done else "failed"
         mail = known.model_copy(update={"state": MAIL.advance(known.state, state), "detail": failure.code})
         await context.put(mail)
         file_under(mail, context)

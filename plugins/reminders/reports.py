@@ -221,7 +221,7 @@ class ReminderFailed(Step[ReminderFailedConfig]):
         if known is None or headers.get("look"):
             return None
         context.key("appointment", known.appointment)
-        if failure.doubtful:
+        if failure.may_be_done:
             await self._doubt(known, channel, context)
         else:
             await take(Report(id=known.id, state="failed", trouble="other", detail=failure.code), channel, known, [], context)

@@ -186,8 +186,7 @@ class SignatureFailed(Step[StepConfig]):
 
 
 async def _not_sent(envelope: Envelope, failure: Failure, context: Context) -> None:
-    """A mistake in a program is a doubt as well: it may have happened after the service took it."""
-    doubtful = failure.doubtful or failure.code.startswith("BUG")
+    doubtful = failure.may_be_done
     report = EnvelopeReport(
         id=envelope.id, action="send", state="unknown" if doubtful else "failed", detail=None if doubtful else failure.code
     )

@@ -69,10 +69,10 @@ class TicketFailed(Step[StepConfig]):
         known = await context.get(Ticket, failure.headers.get("ticket", ""))
         if known is None:
             return None
-        state = TICKET.advance(known.state, "unknown" if failure.doubtful else "failed")
+        state = TICKET.advance(known.state, "unknown" if failure.may_be_done else "failed")
         ticket = known.model_copy(update={"state": state})
         await context.put(ticket)
-        what = "It is not known whether a ticket was opened" if failure.doubtful else "No ticket could be opened"
+        what = "It is not known whether a ticket was opened" if failure.may_be_done else "No ticket could be opened"
         text = f"{what} ({known.subject}): {failure.reason}. Look at the help desk, and open one there if there is none."
         item = WorklistItem(queue="it", appointment=known.appointment, topic=TOPIC, text=text, who="it", cause=failure.code)
         await context.save(item)

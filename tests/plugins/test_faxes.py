@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from connectors.fax.connector import FaxLine
 from connectors.simulators.fax_carrier import Carrier
 from connectors.simulators.hooks import Hook
 from hub import calls
@@ -162,6 +163,21 @@ async def test_after_a_line_broke_off_only_the_rest_is_sent(tmp_path):
         assert [fax.pages for fax in carrier.faxes.out] == [5, 3]
         assert carrier.faxes.pages_to("13125550104") == 5
         assert [one["first_page"] for one in (await shown(hub, id))["history"]] == [1, 3]
+
+
+async def test_a_mistake_in_a_program_after_it_was_sent_is_a_doubt(tmp_path, monkeypatch):
+    bring = FaxLine.send
+
+    async def send_and_fail(self, message):
+        await bring(self, message)
+        raise KeyError
+
+    monkeypatch.setattr(FaxLine, "send", send_and_fail)
+    async with faxing(tmp_path, hooks=False) as (hub, carrier):
+        id = await send(hub, "+13125550100", policy=SLOW)
+        await until(is_in(hub, id, "unknown", "failed"))
+        assert (await shown(hub, id))["state"] == "unknown"
+        assert len(carrier.faxes.out) == 1
 
 
 async def test_other_plugins_hear_what_becomes_of_a_fax(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from connectors.mail.sender import MailSender
 from hub.bus.hub import Hub
 from hub.formats.mail.receipts import Receipt, Told
 from hub.message import Message
@@ -181,6 +182,20 @@ async def test_a_doubtful_mail_is_unknown_until_a_receipt_says_that_it_arrived(t
         w.imap.put(mdn(_id_of(w.smtp.mails[0]), "processed"))
         await w.comes_to("processed")
         assert await w.items() == []
+
+
+async def test_a_mistake_in_a_program_after_it_was_sent_is_a_doubt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    send = MailSender.send
+
+    async def send_and_fail(self: MailSender, message: Message) -> None:
+        await send(self, message)
+        raise KeyError
+
+    monkeypatch.setattr(MailSender, "send", send_and_fail)
+    async with world(tmp_path) as w:
+        w.scan()
+        await w.comes_to("unknown")
+        assert await w.items() == ["mail unknown"]
 
 
 async def test_ordinary_mail_asks_for_nothing_and_a_bounce_is_told(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from connectors.simulators.ehr import EhrClient
 from connectors.simulators.ticketing import HelpDesk
+from connectors.ticket import TicketDesk
 from hub import WorklistItem, calls, moments
 from hub.records_tickets import Ticket
 from tests.plugins.clinic import Clinic, at, mrn, pid, quick_hub, siu
@@ -137,6 +138,21 @@ async def test_a_ticket_of_which_nobody_knows_is_shown_to_a_person_and_not_opene
         await later(clinic, clock, 5)
         await clinic.quiet()
         assert desk.tickets.kept == []
+
+
+async def test_a_mistake_in_a_program_after_it_was_sent_is_a_doubt(tmp_path, clock, monkeypatch):
+    send = TicketDesk.send
+
+    async def send_and_fail(self, message):
+        await send(self, message)
+        raise KeyError
+
+    monkeypatch.setattr(TicketDesk, "send", send_and_fail)
+    async with escalating(tmp_path) as (clinic, desk):
+        await an_item(clinic)
+        await later(clinic, clock, 5)
+        await until(lambda: tickets(clinic, "unknown"))
+        assert len(desk.tickets.kept) == 1
 
 
 async def test_a_ticket_that_was_opened_without_an_answer_is_found(tmp_path, clock):
