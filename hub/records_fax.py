@@ -29,6 +29,8 @@ class FaxReport(Record):
     """Our id of the fax; empty when the carrier was asked about one that came in."""
     reference: str = ""
     """Our id of the try."""
+    line: str = ""
+    """The fax line that says so: ids of a carrier are ids of one line."""
     partner_id: Text | None = None
     """The carrier's id of the try."""
     state: TryState
@@ -48,6 +50,10 @@ class FaxTry(Record):
     first_page: int = 1
     """The first page of the document that it carries: what arrived before is not sent again."""
     state: TryState = "ordered"
+    to: Text = ""
+    """Number it went to: a person may have changed that of the fax since."""
+    line: str = ""
+    """The fax line it went over."""
     partner_id: Text | None = None
     error: FaxError | None = None
     reason: Text | None = None
@@ -104,6 +110,8 @@ class Fax(Record):
     """Pages of the document; None while nobody has counted them."""
     appointment: str = ""
     patient_id: str = ""
+    line: str = ""
+    """Of one that came in: the fax line."""
     partner_id: Text | None = None
     """Of one that came in: the carrier's id."""
     tries: list[FaxTry] = []

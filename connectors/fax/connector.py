@@ -61,9 +61,9 @@ class FaxLine(Poller[FaxConfig], Destination[FaxConfig]):
     async def send(self, message: Message) -> Message | None:
         match message.format:
             case "document":
-                return told(await self._order(message), message)
+                return told(await self._order(message), message, self.name)
             case "look" | "fax":
-                return told(await self._look(message), message)
+                return told(await self._look(message), message, self.name)
             case "fetch":
                 return await self._fetch(message.headers.get("partner_id", ""), {})
             case _:

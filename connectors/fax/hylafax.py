@@ -108,9 +108,9 @@ class Hylafax(Destination[HylafaxConfig]):
     async def send(self, message: Message) -> Message | None:
         match message.format:
             case "document":
-                return told(await self._order(message), message)
+                return told(await self._order(message), message, self.name)
             case "look" | "fax":
-                return told(await self._look(message), message)
+                return told(await self._look(message), message, self.name)
             case _:
                 text = f"{self.name} takes a document to send or a look, and no {message.format}"
                 raise MessageUnusable(text, code="FAX-001")

@@ -23,8 +23,8 @@ def our_error(word: str | None, errors: Mapping[str, FaxError]) -> FaxError:
     return errors[max(fitting, key=len)] if fitting else "other"
 
 
-def told(report: FaxReport, message: Message) -> Message:
-    """The answer to an order or a look."""
+def told(report: FaxReport, message: Message, line: str) -> Message:
+    """The answer of a line to an order or a look."""
     reference = report.reference or message.headers.get("reference", "")
-    known = report.model_copy(update={"fax": message.headers.get("fax", ""), "reference": reference})
+    known = report.model_copy(update={"fax": message.headers.get("fax", ""), "reference": reference, "line": line})
     return Message(known, "fax_report", headers={"answer": report.state})

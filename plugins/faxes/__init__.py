@@ -11,7 +11,7 @@ from __future__ import annotations
 from hub import DueJob, Operation, RecordKey, RecordKind, hookimpl
 from hub.records_fax import Fax
 from hub.step import AnyStep
-from plugins.faxes.arriving import FaxEvent
+from plugins.faxes.arriving import FaxEvent, came_in
 from plugins.faxes.operations import OPERATIONS
 from plugins.faxes.ordering import JOB, FaxOrder, SendFax, keep_fax, prepare_order
 from plugins.faxes.progress import LOOK, FaxFailed, SaveFax, prepare_look
@@ -32,7 +32,7 @@ def register_records() -> list[RecordKind]:
         ids = [fax.partner_id, *(one.partner_id for one in fax.tries)]
         found += [RecordKey("partner", id) for id in dict.fromkeys(filter(None, ids))]
         if fax.direction == "in" and fax.partner_id:  # a webhook and a look at the inbox may bring it at the same time
-            found.append(RecordKey("came_in", fax.partner_id, unique=True))
+            found.append(RecordKey("came_in", came_in(fax.line, fax.partner_id), unique=True))
         return found
 
     plain = frozenset({"state", "direction", "appointment", "document", "reference", "partner", "came_in"})

@@ -50,6 +50,7 @@ def reported(fax: Fax, report: FaxReport, now: datetime) -> Fax | None:
         "state": state,
         "error": error,
         "reason": reason,
+        "line": one.line or report.line,
         "partner_id": one.partner_id or report.partner_id,
         "pages": max((pages for pages in (one.pages, report.pages) if pages is not None), default=None),
         "ended_at": one.ended_at or (now if FAX.is_over(state) else None),

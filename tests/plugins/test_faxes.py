@@ -13,6 +13,9 @@ from connectors.fax.connector import FaxLine
 from connectors.simulators.fax_carrier import Carrier
 from connectors.simulators.hooks import Hook
 from hub import calls
+from hub.clinic import load_clinic
+from hub.errors import ConfigError
+from hub.message import Message
 from hub.records_fax import Fax, FaxPolicy, FaxReport, FaxTry
 from plugins.faxes.ordering import in_e164, next_page
 from plugins.faxes.progress import reported
@@ -307,6 +310,69 @@ async def test_what_a_webhook_tells_and_a_look_finds_goes_on_once(tmp_path):
         assert sorted(file.read_bytes() for file in (tmp_path / "sink").iterdir()) == sorted(pdf_of(carrier))
         assert len(await ask(hub, "faxes.list", state="received")) == 4
         assert await ask(hub, "messages.list", state="quarantined") == []
+
+
+SECOND = """  other_line:
+    vendor: srfax
+    kind: fax
+    url: http://127.0.0.1:@OTHER@
+    secrets: {access_id: "12345", access_pwd: {$env: FAX_SECRET}}
+    values: {caller_id: "3125550199", email: fax@clinic.example}
+    every: 50ms
+  hooks:
+"""
+SECOND_FLOW = """  other_faxes_in:
+    from: other_line
+    steps: [save_fax, {send: sink}]
+"""
+
+
+@asynccontextmanager
+async def faxing_with_two_lines(folder):
+    """The second carrier counts its faxes as the first does, and tells nothing by webhook."""
+    async with Carrier() as other:
+        text = CLINIC.replace("  hooks:\n", SECOND, 1).replace("fax_event", "{fax_event: {line: line}}") + SECOND_FLOW
+        async with faxing(folder, text=text.replace("@OTHER@", str(other.port))) as (hub, carrier):
+            yield hub, carrier, other
+
+
+async def test_two_lines_may_use_the_same_id_for_what_came_in(tmp_path):
+    async with faxing_with_two_lines(tmp_path) as (hub, carrier, other):
+        first = other.faxes.receive("+17735550001", pdf(1))
+        await until(lambda: first.taken)
+        await settled(hub)
+        second = carrier.faxes.receive("+17735550002", pdf(2))
+        assert second.id == first.id
+        carrier.hooks.tell(Hook(f"FaxDetailsID={second.id}&SentStatus=Received".encode(), FORM))
+        await until(lambda: second.taken)
+        await carrier.hooks.told()
+        await settled(hub)
+        assert {file.read_bytes() for file in (tmp_path / "sink").iterdir()} == {first.document, second.document}
+        found = await ask(hub, "faxes.list", state="received")
+        assert sorted(line["sender"] for line in found) == ["17735550001", "17735550002"]
+
+
+async def test_a_webhook_is_about_a_fax_of_its_own_line(tmp_path):
+    """The other line has brought one with the same id already: it is not taken for that."""
+    from plugins.faxes.arriving import FaxEvent
+
+    line, other = FaxEvent.Config(line="line"), FaxEvent.Config(line="other_line")
+    hook = Message(b"", "webhook", headers={"event": "Received", "resource": "7"})
+    async with faxing(tmp_path, hooks=False) as (hub, _):
+        context = hub.core.context("test")
+        await context.put(Fax(id="f1", direction="in", state="received", line="other_line", partner_id="7"))
+        assert await FaxEvent("e", other).run(hook, context) is None
+        asked = await FaxEvent("e", line).run(hook, context)
+        assert (asked.format, asked.headers["partner_id"]) == ("fetch", "7")
+
+
+def test_with_several_lines_it_has_to_be_said_whose_webhooks_they_are(tmp_path, monkeypatch):
+    text = CLINIC.replace("@PORT@", "1").replace("  hooks:\n", SECOND.replace("@OTHER@", "2"), 1)
+    with pytest.raises(ConfigError, match="several fax lines"):
+        load_clinic(clinic_folder(tmp_path, text + SECOND_FLOW))
+    with pytest.raises(ConfigError, match="no connection 'lime'"):
+        load_clinic(clinic_folder(tmp_path, text.replace("fax_event", "{fax_event: {line: lime}}") + SECOND_FLOW))
+    assert load_clinic(clinic_folder(tmp_path, text.replace("fax_event", "{fax_event: {line: line}}") + SECOND_FLOW))
 
 
 def pdf_of(carrier):
