@@ -13,6 +13,7 @@ from hub.errors import NotFound, Refused
 from hub.records_fax import Fax, FaxPolicy
 from hub.units import iso
 from plugins.faxes.ordering import JOB, in_e164
+from plugins.faxes.progress import advanced
 
 _STATES = ("unknown", "failed", "waiting", "ordered", "queued", "sending", "sent", "received")
 """Those that want somebody come first."""
@@ -98,6 +99,7 @@ async def show_fax(params: FaxParams, context: Context) -> dict[str, Any]:
     tries = [
         {
             "reference": one.reference,
+            "to": one.to or None,
             "partner_id": one.partner_id,
             "state": one.state,
             "error": one.error if one.state == "failed" else None,
@@ -119,9 +121,11 @@ async def send_again(params: AgainParams, context: Context) -> dict[str, Any]:
         raise Refused(f"the fax {fax.id} is {fax.state}; only one that failed, waits or of which nobody knows is sent again")
     if params.to is not None:
         try:
-            fax = fax.model_copy(update={"to": in_e164(params.to)})
+            fax = advanced(fax.model_copy(update={"to": in_e164(params.to)}), context.now)
         except ValueError as error:
             raise Refused(f"the number {error}") from None
+        if fax.state == "sent":
+            raise Refused(f"the fax {fax.id} has arrived at that number")
         await context.put(fax)
     context.plan(Due(JOB, fax.id, context.now, {"fax": fax.id, "try": str(len(fax.tries) + 1), "again": "yes"}))
     context.key("fax", fax.id)

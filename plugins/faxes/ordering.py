@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field
 from hub import Context, Due, Message, MessageUnusable, Prepared, Step, StepConfig, StepResult
 from hub.formats import pages
 from hub.records_fax import Fax, FaxPolicy, FaxTry
-from plugins.faxes.progress import LOOK, advanced, settle
+from plugins.faxes.progress import LOOK, advanced, settle, tries_to
 
 JOB = "fax"
 _FILLING = re.compile(r"[\s().\-/]")
@@ -144,7 +144,7 @@ async def prepare_order(payload: Mapping[str, str], context: Context) -> Prepare
     fax = await context.get(Fax, payload.get("fax", ""))
     if fax is None or str(len(fax.tries) + 1) != payload.get("try"):
         return None
-    if fax.state not in (("failed", "unknown", "waiting") if payload.get("again") else ("ordered", "waiting")):
+    if fax.state not in ("ordered", "waiting", *(("failed", "unknown") if payload.get("again") else ())):
         return None
     return Prepared(fax, {"fax": fax.id, "appointment": fax.appointment} if fax.appointment else {"fax": fax.id})
 
@@ -159,7 +159,7 @@ class FaxOrder(Step[StepConfig]):
         if not isinstance(fax, Fax) or fax.kept is None:
             raise MessageUnusable(f"fax_order works on a fax that is due, but this is {message.format}", code="FAX-004")
         first = next_page(fax)
-        one = FaxTry(reference=context.new_id(), first_page=first, ordered_at=context.now)
+        one = FaxTry(reference=context.new_id(), to=fax.to, first_page=first, ordered_at=context.now)
         tried = advanced(fax.model_copy(update={"tries": [*fax.tries, one]}), context.now)
         await settle(fax, tried, context)
         wait = fax.policy.look[0] if fax.policy.look else None
@@ -167,7 +167,7 @@ class FaxOrder(Step[StepConfig]):
             context.plan(Due(LOOK, fax.id, context.now + timedelta(seconds=wait), {"fax": fax.id, "reference": one.reference}))
         body = context.body(fax.kept)
         headers = {"fax": fax.id, "reference": one.reference, "to": fax.to, "try": str(len(tried.tries))}
-        headers |= _before(fax)
+        headers |= before_of(fax)
         headers |= {"from_name": fax.sender} if fax.sender else {}
         headers |= {"cover": "\n".join(fax.cover)} if fax.cover else {}
         if first == 1:
@@ -175,15 +175,15 @@ class FaxOrder(Step[StepConfig]):
         return message.derive(await pages.part(body, first), format="document", headers=headers)
 
 
-def _before(fax: Fax) -> dict[str, str]:
+def before_of(fax: Fax) -> dict[str, str]:
     """The try before, for a last look at it: it may have arrived after all."""
-    last = fax.tries[-1] if fax.tries else None
+    last = next(reversed(tries_to(fax)), None)
     return {"before": last.reference, "before_partner_id": last.partner_id} if last is not None and last.partner_id else {}
 
 
 def next_page(fax: Fax) -> int:
-    """The first page that has not arrived yet: of a try that broke off, what came before is not sent again."""
-    last = fax.tries[-1] if fax.tries else None
+    """The first page that has not arrived there yet: of a try that broke off, what came before is not sent again."""
+    last = next(reversed(tries_to(fax)), None)
     if last is None or last.error != "partial":
         return last.first_page if last is not None else 1
     arrived = max(0, (last.pages or 0) - (1 if fax.cover else 0))

@@ -78,13 +78,19 @@ def advanced(fax: Fax, now: datetime) -> Fax:
     return fax.model_copy(update={"state": state, "ended_at": ended_at})
 
 
+def tries_to(fax: Fax) -> list[FaxTry]:
+    """The tries to the number it goes to now: what another number got is nothing to this one."""
+    return [one for one in fax.tries if one.to in ("", fax.to)]
+
+
 def state_of(fax: Fax) -> FaxState:
     """One try that was sent has brought what those before it had left; else the last one counts."""
-    if not fax.tries:
+    tries = tries_to(fax)
+    if not tries:
         return "ordered"
-    if any(one.state == "sent" for one in fax.tries):
+    if any(one.state == "sent" for one in tries):
         return "sent"
-    last = fax.tries[-1]
+    last = tries[-1]
     if last.state != "failed":
         return last.state
     return "failed" if wait_for_next(fax) is None else "waiting"
@@ -92,8 +98,9 @@ def state_of(fax: Fax) -> FaxState:
 
 def wait_for_next(fax: Fax) -> float | None:
     """Seconds until the next try; None when there is none.  Each kind of error has its own waits, one for each time."""
-    error = fax.tries[-1].error
-    same = sum(one.error == error for one in fax.tries)
+    tries = tries_to(fax)
+    error = tries[-1].error
+    same = sum(one.error == error for one in tries)
     waits = fax.policy.waits(error)
     return waits[same - 1] if same <= len(waits) else None
 
@@ -106,7 +113,8 @@ async def settle(old: Fax, new: Fax, context: Context) -> None:
     context.key("fax", new.id)
     if new.state == old.state and len(new.tries) == len(old.tries):
         return
-    error = (new.tries[-1].error or "other").replace("_", " ") if new.tries else ""
+    tries = tries_to(new)
+    error = (tries[-1].error or "other").replace("_", " ") if tries else ""
     context.note("fax", f"Try {len(new.tries)}: {_WORDS[new.state].format(error=error)}", plain=True)
     if new.state == "waiting":
         at = context.now + timedelta(seconds=wait_for_next(new) or 0.0)
@@ -122,7 +130,7 @@ async def _tell(fax: Fax, context: Context) -> None:
     """Somebody must see to a fax that failed, or of which nobody knows; nobody any more once it is on its way."""
     match fax.state:
         case "failed":
-            error = fax.tries[-1].error or "other"
+            error = tries_to(fax)[-1].error or "other"
             await _open(fax, f"A fax did not arrive. {_TODO[error]}", error, context)
         case "unknown":
             text = (

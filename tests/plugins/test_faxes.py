@@ -17,7 +17,7 @@ from hub.clinic import load_clinic
 from hub.errors import ConfigError
 from hub.message import Message
 from hub.records_fax import Fax, FaxPolicy, FaxReport, FaxTry
-from plugins.faxes.ordering import in_e164, next_page
+from plugins.faxes.ordering import before_of, in_e164, next_page
 from plugins.faxes.progress import reported
 from tests.plugins.clinic import quick_hub
 from tests.support import ask, clinic_folder, port_of, settled, until
@@ -281,6 +281,33 @@ async def test_another_number_is_tried_when_a_person_says_so(tmp_path):
         assert [(line["fax"], line["state"], line["to"]) for line in await ask(hub, "faxes.list")] == [
             (id, "sent", "+13125550200")
         ]
+
+
+async def test_another_number_gets_the_whole_document_after_a_line_broke_off(tmp_path):
+    """And what the first number tells then is nothing to the fax."""
+    async with faxing(tmp_path) as (hub, carrier):
+        id = await send(hub, "+13125550104", pages=5, policy={**FAST, "partial": []})
+        await until(is_in(hub, id, "failed"))
+        await ask(hub, "faxes.again", fax=id, to="312-555-0200")
+        await until(is_in(hub, id, "sent"))
+        assert [(fax.to, fax.pages) for fax in carrier.faxes.out] == [("13125550104", 5), ("13125550200", 5)]
+        history = (await shown(hub, id))["history"]
+        assert [(one["to"], one["first_page"]) for one in history] == [("+13125550104", 1), ("+13125550200", 1)]
+
+
+def test_only_tries_to_the_number_it_goes_to_now_count():
+    from datetime import UTC, datetime
+
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+    old = FaxTry(reference="a", to="+13125550104", state="failed", error="partial", pages=2, partner_id="7", ordered_at=now)
+    fax = Fax(id="f", to="+13125550200", pages=5, tries=[old], policy=FaxPolicy(partial=[60.0]))
+    assert (next_page(fax), before_of(fax)) == (1, {})
+    late = reported(fax, FaxReport(reference="a", state="sent"), now)
+    assert (late.tries[0].state, late.state) == ("sent", "ordered"), "it waits for its first try to the new number"
+    new = old.model_copy(update={"reference": "b", "to": fax.to})
+    again = reported(late.model_copy(update={"tries": [*late.tries, new]}), FaxReport(reference="b", state="failed"), now)
+    assert (again.state, next_page(again)) == ("waiting", 3), "waits are counted from the start"
+    assert before_of(again) == {"before": "b", "before_partner_id": "7"}
 
 
 async def test_what_came_in_goes_on_once_however_it_is_told(tmp_path):
