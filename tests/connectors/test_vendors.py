@@ -1,5 +1,6 @@
 """The vendor profiles that come with the hub: each can be used, and says truthfully how far it was tested."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,22 @@ def test_no_profile_leads_to_a_real_system_by_itself(vendor: str) -> None:
     """Real patients are asked about only where a person has written the address."""
     found = list(addresses(load_file(ROOT / f"connectors/vendors/{vendor}.yaml").data["kinds"]))
     assert [url for url in found if not is_loopback(urlsplit(url).hostname or "")] == []
+
+
+def in_urls(value: Any) -> Iterator[str]:
+    """The blanks of every path and query of a call, however deep."""
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        if name in ("path", "query"):
+            yield from re.findall(r"\{([a-z_.]+)", str(inner))
+        yield from in_urls(inner)
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_no_url_says_anything_of_a_patient(vendor: str) -> None:
+    """URLs are kept in the logs of every server and proxy on the way."""
+    ids = {"account", "partner_id", "reference", "ticket", "document"}
+    found = set(in_urls(load_file(ROOT / f"connectors/vendors/{vendor}.yaml").data["kinds"]))
+    assert {blank for blank in found - ids if not blank.startswith("value.")} == set()
 
 
 @pytest.mark.parametrize("vendor", HL7)

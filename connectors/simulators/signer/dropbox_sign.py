@@ -95,10 +95,10 @@ class DropboxSign(SigningFacade):
         return JSONResponse({"signature_request": self.shown(envelope)})
 
     async def _list(self, request: Request, body: bytes) -> Response:
-        """The newest first; `query=to:ADDRESS` finds those of a signer, and anything else finds all."""
-        to = request.query_params.get("query", "").removeprefix("to:")
+        """The newest first; `query=metadata:REFERENCE` finds that of a reference, and anything else finds all."""
+        reference = request.query_params.get("query", "").removeprefix("metadata:")
         found = [e for e in self.house.table.by_id.values() if e.facade == self.name][::-1]
-        found = [e for e in found if any(person.email == to for person in e.people)] or found
+        found = [e for e in found if e.reference == reference] or found
         number, size = int(request.query_params.get("page", "1")), int(request.query_params.get("page_size", PAGE_SIZE))
         pages = max(1, -(-len(found) // size))
         shown = [self.shown(e) for e in found[(number - 1) * size : number * size]]
