@@ -32,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from hub.errors import ConnectionDown, DoubtfulSend, MessageRejected, MessageUnusable
 from hub.formats.dotted import DottedFields, path_error
 from hub.formats.loose_json import Unreadable, read_json
+from hub.message import LARGE_BODY
 from hub.net.auth import HeaderName, HeaderValue, HttpAuth
 from hub.net.hosts import check_url
 from hub.net.http import MOST_WITH_DOCUMENT, Content, HttpClient, Response, is_web_page
@@ -211,7 +212,7 @@ class Api:
         filled = _Filled(call, {**values, **self._secrets()})
         answer = await self._once(call, filled, self._url(filled, filled.query))
         pages = 1
-        while answer is not None and (address := self._next(call, filled, answer)) and pages < MOST_PAGES:
+        while answer is not None and (address := await self._next(call, filled, answer)) and pages < MOST_PAGES:
             following = await self._once(call, filled, address)
             pages += 1
             if following is None:
@@ -275,9 +276,9 @@ class Api:
         url = f"{self._settings.url.rstrip('/')}{filled.path}"
         return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}" if query else url
 
-    def _next(self, call: Call, filled: _Filled, answer: Answer) -> str | None:
+    async def _next(self, call: Call, filled: _Filled, answer: Answer) -> str | None:
         """Where the next page is: never on another host, whatever the partner writes."""
-        if call.next_page is None or not (text := DottedFields(_said(answer.response)).get(call.next_page)):
+        if call.next_page is None or not (text := DottedFields(await _said(answer.response)).get(call.next_page)):
             return None
         if call.page is not None:
             return self._url(filled, [*(pair for pair in filled.query if pair[0] != call.page), (call.page, text)])
@@ -295,17 +296,17 @@ class Api:
         if response.status_code in call.not_yet:
             return Answer(response, {}, [], not_yet=True)
         self._client.raise_for(response)
-        said = self._read(response) if call.reads_json else None
+        said = await self._read(response) if call.reads_json else None
         self._sort(call, response, said)
         return _answer(call, response, said)
 
-    def _read(self, response: Response) -> Any:
+    async def _read(self, response: Response) -> Any:
         """The JSON of a good answer.  What cannot be read after something was sent leaves a doubt."""
         if is_web_page(response.content):
             text = f"{self._name}: {self._host} answered {response.status_code} with a web page instead of JSON"
             raise ConnectionDown(text, code="MSG-007", maybe_done=True)
         try:
-            return _said(response)
+            return await _said(response)
         except Unreadable as error:
             text = f"{self._name}: {self._host} answered {response.status_code} with something that is no JSON: {error}"
             raise ConnectionDown(text, maybe_done=True) from None
@@ -319,8 +320,12 @@ class Api:
             raise MessageRejected(f"{self._host} refused it", answer=code or "refused", final=True, reply=response.content)
 
 
-def _said(response: Response) -> Any:
-    return read_json(response.content) if response.content.strip() else {}
+async def _said(response: Response) -> Any:
+    """The JSON of an answer; others have their turn while a long one is read.  Raises Unreadable."""
+    content = response.content
+    if len(content) > LARGE_BODY:
+        return await asyncio.to_thread(read_json, content)
+    return read_json(content) if content.strip() else {}
 
 
 def _says(fields: DottedFields, wanted: Mapping[str, list[str]]) -> bool:

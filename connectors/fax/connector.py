@@ -12,8 +12,8 @@ What may have been sent without an answer is looked for by our reference before 
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +31,8 @@ from hub.records_fax import FaxReport
 log = structlog.get_logger(__name__)
 
 PDF, TIFF = "application/pdf", "image/tiff"
+PIECE = 1 << 20
+"""Characters of a document in Base64 that are decoded at once."""
 
 
 class FaxLine(Poller[FaxConfig], Destination[FaxConfig]):
@@ -207,7 +209,7 @@ class FaxLine(Poller[FaxConfig], Destination[FaxConfig]):
             raise MessageUnusable(f"{self.name}: the carrier has no fax of this id", code="FAX-003")
         if answer.not_yet:
             return None
-        document = _bytes_of(answer)
+        document = await asyncio.to_thread(_bytes_of, answer)  # others have their turn while a long one is read
         if _is_cut(document) and self._cut.pop(partner_id, None) != len(document):
             self._cut[partner_id] = len(document)  # the same again is what the carrier has
             raise MessageRejected(f"{self.name}: a document came without its end; it is fetched again", answer="cut")
@@ -236,12 +238,23 @@ def _bytes_of(answer: Answer) -> bytes:
     document = answer.found.get("document")
     if isinstance(document, str):
         try:
-            document = base64.b64decode("".join(document.split()), validate=True)
-        except (binascii.Error, ValueError):
+            document = _from_base64(document)
+        except ValueError:
             document = b""
     if not document or media_type(document) not in (PDF, TIFF):
         raise MessageRejected("the carrier's answer has no document in it", answer="no document", code="FAX-003")
     return document
+
+
+def _from_base64(text: str) -> bytes:
+    """Some of it at a time, because other threads wait meanwhile.  Raises ValueError when it is no Base64."""
+    written, rest = bytearray(), ""
+    for at in range(0, len(text), PIECE):
+        piece = rest + "".join(text[at : at + PIECE].split())
+        whole = len(piece) - len(piece) % 4
+        written += base64.b64decode(piece[:whole], validate=True)
+        rest = piece[whole:]
+    return bytes(written + base64.b64decode(rest, validate=True))
 
 
 def _is_cut(document: bytes) -> bool:

@@ -90,8 +90,8 @@ class WebhookConfig(SourceConfig):
     """What could not be kept in time is answered 503 with Retry-After; or not at all, for partners that send again only when a
     connection fails."""
     max_body: Size = Field(default=32 * 1024 * 1024, ge=1024)
-    """Longest body; a longer one is answered 413 and not read. At most 1 MiB where `verify` finds its proof in the body, and for
-    forms without files."""
+    """Longest body; a longer one is answered 413 and not read. At most 1 MiB where `verify` finds its proof in the body, and
+    for forms without files."""
     rate: Rate | None = Field(default=None, gt=0)
     """Most deliveries of the partner in a second; more are answered as `not_kept` says. Default: as many as can be kept."""
     read_timeout: Duration = Field(default=10.0, gt=0)

@@ -6,14 +6,20 @@ A vendor joins by a class of a few lines; the last one exists only here, and nee
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 
 from connectors.fax import FaxLine
+from connectors.fax.connector import PIECE
+from connectors.fax.settings import FaxConfig
 from connectors.simulators.fax_carrier import Carrier
 from connectors.simulators.fax_carrier.rest import Rest
 from hub import calls
@@ -22,6 +28,7 @@ from hub.errors import ConfigError, ConnectionDown, DoubtfulSend, MessageRejecte
 from hub.message import Message
 from hub.records_fax import FAX, FaxReport
 from hub.testing import FakeDeliver
+from tests.connectors.web import Web, answer
 from tests.support import clinic_folder, until
 
 BEFORE = ("503", "429 after 1", "429", "401", "501")
@@ -352,6 +359,40 @@ async def test_a_number_that_is_none_is_not_dialled(tmp_path: Any, to: str) -> N
         assert wrong.value.code == "FAX-002"
         assert to not in str(wrong.value) or not to
         assert carrier.faxes.out == []
+
+
+@pytest.mark.parametrize("line_end", ["", "\r\n"])
+@pytest.mark.parametrize("size", [0, 1, 2, 3 * PIECE // 4, 2 * PIECE + 1])
+async def test_a_document_in_base64_is_decoded_beside_all_else(
+    size: int, line_end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = b"%PDF-1.4\n" + bytes(range(256)) * (size // 256) + b"x" * (size % 256) + b"%%EOF"
+    text = base64.encodebytes(document).decode().replace("\n", line_end)
+    threads: list[threading.Thread] = []
+
+    def decode(*given: Any, **more: Any) -> bytes:
+        threads.append(threading.current_thread())
+        return base64.b64decode(*given, **more)
+
+    monkeypatch.setattr("connectors.fax.connector.base64", SimpleNamespace(b64decode=decode))
+    api: dict[str, Any] = {"send": {"answer": {"partner_id": "id"}}, "fetch": {"answer": {"document": "Result"}}}
+    async with Web(lambda _: answer(200, json.dumps({"Result": text}).encode())) as web:
+        line = FaxLine("line", FaxConfig(kind="fax", url=f"http://127.0.0.1:{web.port}", **api))
+        found = await line.send(Message(b"", "fetch", headers={"partner_id": "1"}))
+        await line.close()
+    assert found is not None
+    assert found.body == document
+    assert threading.main_thread() not in threads
+
+
+@pytest.mark.parametrize("text", ["JVBERi0xLjQ", "JVBE!i0xLjQ=", "JVBERi0xLjQ=JVBERi0xLjQ=", "\u00e9"])
+async def test_what_is_no_base64_is_no_document(text: str) -> None:
+    api: dict[str, Any] = {"send": {"answer": {"partner_id": "id"}}, "fetch": {"answer": {"document": "Result"}}}
+    async with Web(lambda _: answer(200, json.dumps({"Result": text}).encode())) as web:
+        line = FaxLine("line", FaxConfig(kind="fax", url=f"http://127.0.0.1:{web.port}", **api))
+        with pytest.raises(MessageRejected):
+            await line.send(Message(b"", "fetch", headers={"partner_id": "1"}))
+        await line.close()
 
 
 async def test_a_cover_page_goes_in_front_where_the_carrier_has_none(tmp_path: Any) -> None:

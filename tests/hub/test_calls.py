@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import random
+import threading
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl
 
@@ -228,6 +229,21 @@ async def test_a_good_status_may_be_a_refusal_a_wait_or_nothing():
         await asked_once(call, {}, said({"Status": "Failed", "Result": "busy"}))
     assert (await asked_once(call, {}, answer(404)))[0] is None
     assert (await asked_once(call, {}, answer(202)))[0].not_yet
+
+
+@pytest.mark.parametrize(("size", "beside"), [(10, False), (300_000, True)])
+async def test_others_have_their_turn_while_a_long_answer_is_read(size, beside, monkeypatch):
+    threads = []
+
+    def read(data):
+        threads.append(threading.current_thread())
+        return json.loads(data)
+
+    monkeypatch.setattr(calls, "read_json", read)
+    call = {"items": "rows", "answer": {"id": "id"}, "next_page": "next", "page": "page"}
+    got, _ = await asked_once(call, {}, said({"rows": [{"id": "x" * size}], "next": ""}))
+    assert [len(entry["id"]) for entry in got.items] == [size]
+    assert [thread is not threading.main_thread() for thread in threads] == [beside, beside]
 
 
 # Doubts.
