@@ -131,11 +131,7 @@ async def tell(mail: Mail, text: str, cause: str, context: Context) -> None:
 
 
 async def close(mail: Mail, because: str, context: Context) -> None:
-    found = await context.find(WorklistItem, "open_for", mail.appointment, limit=10_000)
-    if any(item.topic == f"mail {mail.id}" for item in found):
-        await context.save(
-            WorklistItem(appointment=mail.appointment, topic=f"mail {mail.id}", open=False, closed_because=because)
-        )
+    await context.save(WorklistItem(appointment=mail.appointment, topic=f"mail {mail.id}", open=False, closed_because=because))
 
 
 def file_under(mail: Mail, context: Context) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from hub import Operation, RecordKey, RecordKind, WorklistItem, hookimpl
 from hub.step import AnyStep
-from plugins.worklist.items import save_item
+from plugins.worklist.items import same_as, save_item
 from plugins.worklist.operations import OPERATIONS
 from plugins.worklist.sheet import ReadWorklist, WorklistSheet
 from plugins.worklist.step import Worklist
@@ -26,8 +26,9 @@ def register_records() -> list[RecordKind]:
     def keys(item: WorklistItem) -> list[RecordKey]:
         found = [RecordKey("open", "yes" if item.open else "no"), RecordKey("appointment", item.appointment)]
         if item.open:  # two runs at once that open the same item: one of them goes again, and finds it
-            same = "\x1f".join((item.appointment, item.queue, item.topic, item.cause))
-            found += [RecordKey("open_for", item.appointment), RecordKey("open_as", same, unique=True)]
+            found += [RecordKey("open_for", item.appointment), RecordKey("open_as", same_as(item), unique=True)]
+            if not item.appointment:
+                found.append(RecordKey("open_about", item.topic))
         return found
 
     plain = frozenset({"open", "appointment", "open_for"})

@@ -9,8 +9,7 @@ async def save_item(item: WorklistItem, context: Context) -> WorklistItem:
     """Opens an item unless there is one for this visit, topic and cause; one that is not open closes what is open for its visit
     and topic, or of that what has its cause.
     """
-    found = await context.find(WorklistItem, "open_for", item.appointment, limit=10_000)
-    known = [other for other in found if other.topic == item.topic]
+    known = await _open(item, context)
     if not item.open:
         for old in known:
             if item.cause and (old.queue, old.cause) != (item.queue, item.cause):
@@ -29,6 +28,23 @@ async def save_item(item: WorklistItem, context: Context) -> WorklistItem:
         context.note("worklist", f"For {item.who}: {item.text}")
     await context.put(kept)
     return kept
+
+
+async def _open(item: WorklistItem, context: Context) -> list[WorklistItem]:
+    """What is open for its visit and topic.  Of what belongs to no visit there may be thousands: where the cause alone tells
+    which item is meant, only that one.
+    """
+    if item.appointment:
+        found = await context.find(WorklistItem, "open_for", item.appointment, limit=10_000)
+        return [other for other in found if other.topic == item.topic]
+    if item.open or item.cause:
+        return await context.find(WorklistItem, "open_as", same_as(item))
+    return await context.find(WorklistItem, "open_about", item.topic, limit=10_000)
+
+
+def same_as(item: WorklistItem) -> str:
+    """Equal for items of which one takes the place of the other."""
+    return "\x1f".join((item.appointment, item.queue, item.topic, item.cause))
 
 
 async def close_item(item: WorklistItem, because: str, context: Context) -> None:

@@ -200,6 +200,32 @@ async def test_two_runs_at_once_do_not_open_the_same_item_twice(tmp_path: Path) 
         assert len(await ask(clinic.hub, "worklist.list")) == 1
 
 
+@pytest.mark.parametrize("values", [{"cause": "new"}, {"cause": "old", "open": False}, {"topic": "fax 2", "open": False}])
+async def test_items_of_no_visit_do_not_hinder_each_other(tmp_path: Path, values: dict[str, Any]) -> None:
+    """Thousands of documents wait at the same time: who saves one item looks at no other."""
+    async with running_hub(clinic_folder(tmp_path, UNKNOWN_CODES)) as hub:
+        core = hub.core
+        before = core.context("before")
+        for known in (
+            {"cause": "other"},
+            {"cause": "old"},
+            {"topic": "fax 1", "cause": "busy"},
+            {"topic": "fax 2", "cause": "busy"},
+        ):
+            await before.save(WorklistItem(text="Look.", **known))
+        await core.journal.commit(core.write_of(before.changes, before.now))
+        one, other = core.context("one"), core.context("other")
+        await one.save(WorklistItem(text="Look.", **values))
+        for gone in ({"cause": "other"}, {"topic": "fax 1"}):
+            await other.save(WorklistItem(open=False, **gone))
+        for context in (other, one):
+            await core.journal.commit(core.write_of(context.changes, context.now))
+        left = {(i["topic"], i["cause"]) for i in await ask(hub, "worklist.list")}
+        expected = {(None, "old"), ("fax 2", "busy")}
+        what = (values.get("topic"), "busy" if "topic" in values else values["cause"])
+        assert left == (expected | {what} if "open" not in values else expected - {what})
+
+
 async def test_the_list_has_the_promised_keys_and_the_oldest_first(tmp_path: Path) -> None:
     """INTERFACES section 3."""
     async with eligibility(tmp_path) as clinic:
