@@ -14,7 +14,7 @@ from datetime import date
 from hub import Appointment, Context, Patient
 from hub.people import current_chart, usable
 from plugins.documents.clues import MOST_CLUES, same_name
-from plugins.documents.records import Clue, ClueKind, CoverSheet
+from plugins.documents.records import Clue, ClueKind, CoverSheet, SeenDocument
 
 NEEDED = 2
 """Independent things that must say whose it is."""
@@ -101,6 +101,18 @@ def _why(clues: list[Clue], found: list[_Found], standings: list[_Standing], fit
     if not standings:
         return f"no chart has what it says ({', '.join(kinds)})"
     return f"too little on it tells whose it is (it has {', '.join(kinds)}; two things have to agree)"
+
+
+def unseen(seen: SeenDocument, clues: list[Clue]) -> str:
+    """What of a document was not looked at, and could be about somebody else; empty when all was that matters.
+
+    Several documents, each below a cover sheet, may come as one; without a sheet, bar codes are not what tells whose it is.
+    """
+    if seen.unread:
+        return f"the text of {seen.unread} of its {seen.pages} pages was not read; look whether all are about one patient"
+    if seen.unscanned and any(clue.kind == "cover" for clue in clues):
+        return f"{seen.unscanned} of its {seen.pages} pages were not looked at for another cover sheet; look through them"
+    return ""
 
 
 # What a clue leads to.

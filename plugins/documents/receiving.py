@@ -128,6 +128,8 @@ def _seen(document: Document, sender: str, texts: list[str], looked: Looked, bro
         pages=document.pages,
         words="\n".join(texts)[:WORDS],
         texts=texts,
+        unread=looked.unread,
+        unscanned=looked.unscanned,
         codes=[SeenCode(page=number, text=code.text) for number, page in enumerate(looked.read, 1) for code in page.codes],
         clues=of_person(patient.name, numbers) if patient is not None else [],
     )

@@ -31,6 +31,9 @@ class Filing(Record):
     sender: Text = ""
     """Who sent it: a fax number, a mail address."""
     clues: list[Clue] = []
+    unseen: Text = ""
+    """Why a person has to say whose it is whatever its clues come to: what of it nobody looked at, and could be about somebody
+    else."""
     charts: list[str] = []
     """Charts it could belong to, when it waits."""
     why: Text = ""
@@ -85,6 +88,10 @@ class SeenDocument(Record):
     """The beginning of its text, all pages together."""
     texts: list[str] = []
     """The text of each page that has some."""
+    unread: int = 0
+    """Pages whose text was not read, or not to its end: there were too many."""
+    unscanned: int = 0
+    """Pages on which no bar codes were looked for."""
     codes: list[SeenCode] = []
     clues: list[Clue] = []
     """What came beside the pages (PID)."""

@@ -24,6 +24,8 @@ async def settle(document: Document, filing: Filing, match: Match, context: Cont
     """What its clues come to."""
     if document.trouble:
         match = Match(why=f"its pages cannot be looked at ({document.trouble})", charts=match.charts)
+    elif filing.unseen and match.chart is not None:
+        match = Match(why=filing.unseen, charts=match.charts)
     if match.chart is None:
         return await wait(document, filing, match, context)
     return await belongs(document, filing, match.chart, match.appointment, context)

@@ -15,7 +15,7 @@ from hub.step import Misreference, References
 from hub.units import Duration
 from plugins.documents.clues import Labels, Reader
 from plugins.documents.covers import clues_of
-from plugins.documents.matching import find_chart
+from plugins.documents.matching import find_chart, unseen
 from plugins.documents.records import Clue, CoverSheet, DocumentKind, Filing, SeenDocument
 from plugins.documents.settling import belongs, settle
 
@@ -58,7 +58,8 @@ class MatchDocument(Step[MatchDocumentConfig]):
         if document is None or filing is None:
             raise MessageUnusable("the document is not known here", code="DOC-023")
         clues = [*seen.clues, *clues_of(seen.codes, context), *self._reader.clues(_lines(seen))]
-        filing = filing.model_copy(update={"clues": clues, "queue": self.config.queue, "file_after": self.config.file_after})
+        said = {"clues": clues, "unseen": unseen(seen, clues), "queue": self.config.queue, "file_after": self.config.file_after}
+        filing = filing.model_copy(update=said)
         kind = await self._kind(seen, clues, message, context)
         if kind is not None:
             document = document.model_copy(update={"kind": kind.kind, "title": kind.title or document.title})

@@ -14,8 +14,8 @@ from hypothesis import example, given, settings, strategies as st
 
 from hub import Appointment, Identifier, Patient, Person, Record
 from plugins.documents.clues import Labels, Reader, days, same_name
-from plugins.documents.matching import Match, find_chart
-from plugins.documents.records import Clue, CoverSheet
+from plugins.documents.matching import Match, find_chart, unseen
+from plugins.documents.records import Clue, CoverSheet, SeenDocument
 
 
 def read(text: str, **labels: Any) -> list[str]:
@@ -339,3 +339,17 @@ def test_what_is_said_of_others_says_nothing_about_the_patient(lines: list[tuple
 def test_any_text_is_read_without_a_failure(pages: list[str]) -> None:
     for clue in Reader(Labels()).clues(pages):
         assert clue.values
+
+
+@pytest.mark.parametrize(
+    ("left_out", "kind", "why"),
+    [
+        ({"unread": 0, "unscanned": 0}, "cover", ""),
+        ({"unread": 0, "unscanned": 5}, "number", ""),
+        ({"unread": 0, "unscanned": 5}, "cover", "5 of its 150 pages were not looked at for another cover sheet"),
+        ({"unread": 50, "unscanned": 130}, "number", "the text of 50 of its 150 pages was not read"),
+    ],
+)
+def test_what_nobody_looked_at_is_told(left_out: dict[str, int], kind: Any, why: str) -> None:
+    said = unseen(SeenDocument(id="d-1", pages=150, **left_out), [Clue(kind=kind, values=["00042"], page=1)])
+    assert said.split(";")[0] == why

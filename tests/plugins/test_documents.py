@@ -276,6 +276,30 @@ async def test_a_document_is_compared_again_with_the_charts_there_are_now(tmp_pa
         assert (await clinic.one("filed"))["patient"]["id"] == "00088"
 
 
+async def test_a_cover_sheet_far_behind_the_first_one_is_seen(tmp_path: Path) -> None:
+    """Two documents for two people, scanned as one."""
+    async with desk(tmp_path) as clinic:
+        sheets = [
+            base64.b64decode((await ask(clinic.hub, "documents.cover", patient=id))["content"]) for id in ("00042", "00050")
+        ]
+        clinic.scan(await join(sheets[0], tiff(20), sheets[1], tiff(2)))
+        waiting = await clinic.one("waiting")
+        assert waiting["pages"] == 24
+        assert waiting["why"].startswith("what it says does not agree: the cover sheet")
+
+
+async def test_a_document_that_is_too_long_to_be_read_waits_until_a_person_says_whose_it_is(tmp_path: Path) -> None:
+    async with desk(tmp_path) as clinic:
+        clinic.scan(pdf(JANE, *["Findings"] * 99, "MRN: 00050\nPatient: Joan Doe\nDOB: 02/29/1980"))
+        waiting = await clinic.one("waiting")
+        assert waiting["why"] == "the text of 1 of its 101 pages was not read; look whether all are about one patient"
+        assert [chart["id"] for chart in waiting["charts"]] == ["00042"]
+        await clinic.do("match", waiting["id"])
+        assert (await clinic.one("waiting"))["why"] == waiting["why"]
+        await clinic.do("match", waiting["id"], patient="00042")
+        assert (await clinic.one("filed"))["patient"]["id"] == "00042"
+
+
 async def test_who_names_nobody_or_two_people_is_told_so(tmp_path: Path) -> None:
     async with desk(tmp_path) as clinic:
         clinic.scan(pdf("nothing"))

@@ -66,6 +66,10 @@ class Looked:
     """How many it has; 0 when that could not be found out."""
     read: tuple[Page, ...] = ()
     """Its first pages, as many as were read."""
+    unread: int = 0
+    """Pages whose text was not read, or not to its end."""
+    unscanned: int = 0
+    """Pages on which no bar codes were looked for."""
 
     @property
     def has_text(self) -> bool:
@@ -90,8 +94,15 @@ def _looked(answer: Answer) -> Looked:
             pages.setdefault(line["page"], {}).update(line)
         else:
             known.update(line)
-    read = tuple(_page(pages[number]) for number in sorted(pages))
-    return Looked(answer.state, known.get("kind", ""), known.get("pages", 0), read)
+    kind, count = known.get("kind", ""), known.get("pages", 0)
+    return Looked(
+        answer.state,
+        kind,
+        count,
+        read=tuple(_page(pages[number]) for number in sorted(pages)),
+        unread=count - sum(line.get("cut") is False for line in pages.values()) if kind == "application/pdf" else 0,
+        unscanned=count - sum("codes" in line for line in pages.values()),
+    )
 
 
 def _page(line: dict[str, Any]) -> Page:

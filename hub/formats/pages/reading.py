@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -35,6 +36,8 @@ MOST_SEEN = 6_000_000
 MOST_CODES = 20
 """Bar codes of one page."""
 LONGEST_CODE = 2000
+SCANNING = 0.5
+"""Of the time a document may take: as much as is gone when no further page is looked at for bar codes."""
 CODES = "QRCode,MicroQRCode,DataMatrix,Aztec,PDF417,Code128,Code39,Code93"
 """Those with a check sum or a structure that chance does not make."""
 TORN = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f]")
@@ -95,10 +98,11 @@ def _look_at_pdf(document: bytes, limits: Limits) -> Iterator[dict[str, Any]]:
         raise CannotRead("too_many_pages")
     for number in range(min(len(pdf), limits.read)):
         text = pdf_page(pdf, number).get_textpage()
-        yield {"page": number, "text": TORN.sub(" ", text.get_text_range(0, min(text.count_chars(), limits.text)))}
+        count = text.count_chars()
+        words = TORN.sub(" ", text.get_text_range(0, min(count, limits.text)))
+        yield {"page": number, "text": words, "cut": count > limits.text}
         text.close()
-    for number in range(min(len(pdf), limits.scanned)):
-        yield {"page": number, "codes": codes(render(pdf_page(pdf, number), DPI / 72, MOST_SEEN))}
+    yield from _scanned((render(pdf_page(pdf, number), DPI / 72, MOST_SEEN) for number in range(len(pdf))), limits)
 
 
 def pdf_page(pdf: pypdfium2.PdfDocument, number: int) -> pypdfium2.PdfPage:
@@ -197,10 +201,7 @@ def _credible(value: Any) -> float:
 def _look_at_image(document: bytes, limits: Limits) -> Iterator[dict[str, Any]]:
     count = sum(1 for _ in frames(document, limits))
     yield {"pages": count}
-    for number, frame in enumerate(frames(document, limits)):
-        if number == limits.scanned:
-            return
-        yield {"page": number, "codes": codes(_square(loaded(frame)))}
+    yield from _scanned((_square(loaded(frame)) for frame in frames(document, limits)), limits)
 
 
 def _square(frame: Image.Image) -> Image.Image:
@@ -214,6 +215,24 @@ def _square(frame: Image.Image) -> Image.Image:
 
 
 # Bar codes.
+
+
+def _scanned(pictures: Iterator[Image.Image], limits: Limits) -> Iterator[dict[str, Any]]:
+    """The codes of the first pages; of all, while there is time, where one has some: a sheet may lie before each of several
+    documents.
+    """
+    began, number, found = time.monotonic(), 0, False
+    while number < limits.scanned or (found and _is_time(began, limits)):
+        picture = next(pictures, None)
+        if picture is None:
+            return
+        on_page = codes(picture)
+        yield {"page": number, "codes": on_page}
+        number, found = number + 1, found or bool(on_page)
+
+
+def _is_time(began: float, limits: Limits) -> bool:
+    return time.process_time() < limits.seconds * SCANNING and time.monotonic() - began < limits.wall * SCANNING
 
 
 def codes(picture: Image.Image) -> list[dict[str, str]]:

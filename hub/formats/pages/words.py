@@ -26,7 +26,8 @@ class Limits:
     read: int = 100
     """Pages, from the first on, whose text is read."""
     scanned: int = 20
-    """Pages, from the first on, on which bar codes are looked for."""
+    """Pages, from the first on, on which bar codes are looked for; where one is found, on the others too as long as there is
+    time."""
     text: int = 20_000
     """Characters of one page."""
     pixels: int = 40_000_000

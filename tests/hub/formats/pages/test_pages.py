@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
 from hub.formats import pages
-from hub.formats.pages import UnusableDocument
+from hub.formats.pages import Limits, UnusableDocument, reading
 from tests.hub.formats.pages.hostile import fax, letter, picture
 
 FEW = settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,6 +51,28 @@ async def test_a_body_is_read_where_nobody_waits_for_it() -> None:
 async def test_what_a_cover_sheet_says_in_its_code_is_read_again(text: str) -> None:
     sheet = await pages.cover("Cover sheet", ["To: the chart"], code=text)
     assert await codes(sheet) == [[text]]
+
+
+async def test_behind_a_page_with_a_code_all_pages_are_looked_at() -> None:
+    sheets = [await pages.cover("Cover sheet", [], code=name) for name in ("first", "second")]
+    whole = await pages.join(sheets[0], letter(20), sheets[1])
+    for body in (whole, await pages.to_tiff(whole)):
+        looked = await pages.look(body)
+        assert [code.text for page in looked.read for code in page.codes] == ["first", "second"]
+        assert (looked.pages, looked.unread, looked.unscanned) == (22, 0, 0)
+
+
+async def test_it_is_told_what_was_not_looked_at() -> None:
+    few = Limits(read=2, scanned=1)
+    seen = [await pages.look(body, few) for body in (letter(3), fax(3), letter(1))]
+    assert [(looked.unread, looked.unscanned) for looked in seen] == [(1, 2), (0, 2), (0, 0)]
+    assert (await pages.look(letter(2), Limits(text=5))).unread == 2
+
+
+async def test_pages_behind_a_code_are_looked_at_only_while_there_is_time() -> None:
+    body = await pages.join(await pages.cover("Cover sheet", [], code="first"), letter(3))
+    scanned = [line["page"] for line in reading.look(body, Limits(scanned=2, seconds=0)) if "codes" in line]
+    assert scanned == [0, 1]
 
 
 async def test_the_code_survives_a_fax_of_the_coarse_kind() -> None:
