@@ -94,6 +94,8 @@ class EnvelopeReport(Record):
     state: EnvelopeState
     detail: Text | None = None
     """The service's words for what went wrong."""
+    found: bool = True
+    """False when the service does not know the envelope, of which it told the id itself."""
     ready: bool = True
     """False when a document was asked for that the service has not ready yet."""
 
@@ -138,6 +140,10 @@ class Envelope(Record):
     """How often its state was looked at."""
     looking_since: AwareDatetime | None = None
     """When a look went out that is not answered yet."""
+    missed: int = 0
+    """How often in a row the service did not know it."""
+    missed_since: AwareDatetime | None = None
+    """Since when it does not."""
     fetches: int = 0
     """How often a document was asked for that was not ready."""
     document: Text | None = None

@@ -30,6 +30,7 @@ from hub.records_signing import EnvelopeOrder, EnvelopeReport, EnvelopeState
 
 READY_AFTER = (0.2, 1.0, 2.0, 4.0)
 """Seconds before each look whether an envelope that was made can be sent; later looks go on."""
+NOT_KNOWN = "the service does not know it (any more)"
 NOTHING_FITS = "the service says something that the `states` of its profile do not know"
 
 
@@ -128,7 +129,8 @@ class Esign(Destination[EsignConfig]):
         for wait in READY_AFTER:
             await asyncio.sleep(wait)
             with contextlib.suppress(ConnectionDown, MessageRejected):  # it is made: later looks go on
-                report = await self._looked(api, order)
+                looked = await self._looked(api, order)
+                report = looked if looked.found else report  # services know what they made a moment later
             if report.state != "draft":
                 break
         return report
@@ -146,7 +148,7 @@ class Esign(Destination[EsignConfig]):
     async def _looked(self, api: Api, order: EnvelopeOrder) -> EnvelopeReport:
         answer = await self._asked(api, self.config.look, order)
         if answer is None:
-            return self._report(order, "voided", "the service does not know it (any more)")
+            return self._report(order, "unknown", NOT_KNOWN).model_copy(update={"found": False})
         if self.config.start is not None and _fits(_fields(answer), self.config.start_if):
             await self._asked(api, self.config.start, order)
             answer = await self._asked(api, self.config.look, order)

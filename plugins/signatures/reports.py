@@ -19,6 +19,10 @@ FETCH_AGAIN = (5.0, 30.0, 120.0, 600.0, 3600.0)
 """Seconds after which a document that was not ready is asked for again; the last is repeated."""
 REFUSED_AGAIN = 3600.0
 """The same for one that was refused."""
+GONE_LOOKS = 5
+"""After so many looks in a row at which the service did not know an envelope it is given up,"""
+GONE_AFTER = timedelta(days=1)
+"""and not before this time: a service may lose sight of what it has for some hours, and webhooks make looks too."""
 
 UNKNOWN = (
     "{title}: nobody knows whether it reached the signing service, so it is not sent again by itself. Look for the reference"
@@ -42,6 +46,11 @@ TOLD = {
     ),
 }
 """Who is told of a state, and in which words."""
+
+GONE = (
+    "{title}: the signing service has not known it for days. It may be out all the same. Look for the reference {id} there;"
+    " only when nobody finds it, `hub signatures send {id}` sends it again."
+)
 
 
 class SaveSignature(Step[StepConfig]):
@@ -71,6 +80,7 @@ class SaveSignature(Step[StepConfig]):
 
 async def save_report(envelope: Envelope, report: EnvelopeReport, context: Context) -> None:
     """Takes over what is new, and does once what follows from a state that is reached."""
+    envelope, report = _counted(envelope, report, context)
     state = ENVELOPE.advance(envelope.state, report.state)
     update: dict[str, Any] = {"state": state, "partner_id": envelope.partner_id or report.partner_id}
     if report.state != "unknown":
@@ -88,6 +98,17 @@ async def save_report(envelope: Envelope, report: EnvelopeReport, context: Conte
     if saved.withdrawn is not None and not saved.is_over and saved.partner_id is not None and envelope.partner_id is None:
         plan(saved, "void", context.now, context)
     await context.put(saved)
+
+
+def _counted(envelope: Envelope, report: EnvelopeReport, context: Context) -> tuple[Envelope, EnvelopeReport]:
+    """One answer that the service does not know it is none; it counts as withdrawn when that is said again for days."""
+    if report.found:
+        return envelope.model_copy(update={"missed": 0, "missed_since": None}), report
+    missed, since = envelope.missed + 1, envelope.missed_since or context.now
+    note(envelope, context, "the signing service does not know it; the hub looks again")
+    if missed >= GONE_LOOKS and context.now - since >= GONE_AFTER:
+        report = report.model_copy(update={"state": "voided"})
+    return envelope.model_copy(update={"missed": missed, "missed_since": since}), report
 
 
 async def _reached(before: Envelope, envelope: Envelope, context: Context) -> Envelope:
@@ -113,7 +134,7 @@ async def _reached(before: Envelope, envelope: Envelope, context: Context) -> En
 
 
 async def tell_state(envelope: Envelope, context: Context) -> None:
-    who, words = TOLD[envelope.state]
+    who, words = ("it", GONE) if envelope.state == "voided" and envelope.missed else TOLD[envelope.state]
     detail = f" ({envelope.detail})" if envelope.detail else ""
     text = words.format(title=envelope.title or envelope.packet, id=envelope.id, detail=detail)
     await tell(envelope, envelope.state, text, context, who=who)

@@ -205,10 +205,10 @@ class SigningContract:
             assert caught.value.final
             assert (await self.later(connection, sent)).state == "completed"
 
-    async def test_what_the_service_does_not_know_is_voided(self, tmp_path: Path) -> None:
+    async def test_what_the_service_does_not_know_is_told_and_not_over(self, tmp_path: Path) -> None:
         async with self.both(tmp_path) as (_, connection):
             report = await self.ask(connection, self.order("look", partner_id="00000000-nobody"))
-            assert (report.state, report.partner_id) == ("voided", "00000000-nobody")
+            assert (report.state, report.found, report.partner_id) == ("unknown", False, "00000000-nobody")
 
     async def test_the_certificate_is_fetched_where_there_is_one(self, tmp_path: Path) -> None:
         async with self.both(tmp_path) as (service, connection):

@@ -109,7 +109,9 @@ async def test_documents_are_brought_first_and_named_by_what_the_service_says(tm
 class Panda:
     """Becomes ready after so many looks; may fail at the second call."""
 
-    def __init__(self, looks: int = 1, failures: int = 0) -> None:
+    def __init__(self, looks: int = 1, failures: int = 0, unseen: int = 0) -> None:
+        self.unseen = unseen
+        """So often it does not know yet what it has made."""
         self.looks, self.failures, self.status, self.starts = looks, failures, "document.uploaded", 0
 
     def __call__(self, asked: Asked) -> bytes:
@@ -122,6 +124,9 @@ class Panda:
                 return said({"type": "busy"}, 500)
             self.status = "document.sent"
             return said({"id": "PD-1", "status": "document.sent"})
+        if self.unseen:
+            self.unseen -= 1
+            return said({"type": "not found"}, 404)
         self.looks -= 1
         if self.looks < 0 and self.status == "document.uploaded":
             self.status = "document.draft"
@@ -135,7 +140,8 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_soon")
 @pytest.mark.parametrize(
-    ("panda", "state", "starts"), [(Panda(), "sent", 1), (Panda(failures=1), "sent", 2), (Panda(9), "draft", 0)]
+    ("panda", "state", "starts"),
+    [(Panda(), "sent", 1), (Panda(failures=1), "sent", 2), (Panda(unseen=1), "sent", 1), (Panda(9), "draft", 0)],
 )
 async def test_an_envelope_that_was_made_is_sent_when_it_is_ready(
     panda: Panda, state: str, starts: int, tmp_path: Path

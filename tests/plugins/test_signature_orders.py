@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from hub import Message, WorklistItem
@@ -80,6 +81,38 @@ def after(reports: list[EnvelopeReport], **more: Any) -> Kept:
         return kept
 
     return asyncio.run(run())
+
+
+def missing(*hours: float, then: EnvelopeState | None = None) -> Kept:
+    """An envelope that is out, which the service does not know at these times."""
+
+    async def run() -> Kept:
+        kept = Kept(new(state="sent", partner_id="P-1"))
+        for hour in hours:
+            kept.now = NOW + timedelta(hours=hour)
+            report = said("unknown").model_copy(update={"partner_id": "P-1", "found": False})
+            await save_report(kept.envelope, report, kept)  # type: ignore[arg-type]
+        if then is not None:
+            await save_report(kept.envelope, said(then), kept)  # type: ignore[arg-type]
+        return kept
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("hours", [(0,), (0, 24, 48, 72), (0, 1, 2, 3, 4, 5, 6, 7)])
+def test_one_answer_that_the_service_does_not_know_it_ends_nothing(hours: tuple[float, ...]) -> None:
+    kept = missing(*hours)
+    assert (kept.envelope.state, kept.to_do) == ("sent", set())
+    assert missing(*hours, then="completed").envelope.state == "completed"
+    assert missing(*hours, then="viewed").envelope.missed == 0, "only what is said in a row counts"
+
+
+def test_what_the_service_does_not_know_for_days_is_looked_for_by_a_person() -> None:
+    kept = missing(0, 6, 12, 18, 24)
+    assert (kept.envelope.state, kept.to_do) == ("voided", {("F-1", "voided"), ("F-2", "voided")})
+    [*texts] = {record.text for (kind, _), record in kept.records.items() if kind is WorklistItem}
+    assert len(texts) == 1
+    assert "Look for the reference sig-1 there" in texts[0]
 
 
 STATES: list[EnvelopeState] = [*ENVELOPE.steps, *ENVELOPE.ends]  # type: ignore[list-item]

@@ -16,7 +16,7 @@ from hub.clinic import load_clinic
 from hub.errors import ConfigError, NotFound, Refused
 from tests.plugins.clinic import adt, at, mrn, pid, siu
 from tests.plugins.signing import PACKETS, SigningClinic, due_now, signing, signing_file
-from tests.support import ask
+from tests.support import ask, until
 
 SOON = "100ms"
 
@@ -273,6 +273,21 @@ async def test_a_doubtful_send_that_turns_up_later_is_settled(tmp_path: Path) ->
         await clinic.booked()
         sent = await clinic.reaches_state("sent")
         assert sent.partner_id == clinic.sent()[0].id
+        assert await to_do(clinic) == []
+        assert clinic.signer.table.twice() == []
+
+
+@pytest.mark.parametrize("status", ["404", "410"])
+async def test_a_look_at_which_the_service_does_not_know_it_ends_nothing(tmp_path: Path, status: str) -> None:
+    async with signing(tmp_path, looks="100ms") as clinic:
+        await clinic.registered()
+        await clinic.booked()
+        await clinic.reaches_state("sent")
+        clinic.signer.faults.script(status, status, to="look")
+        await until(lambda: not clinic.signer.faults._next["look"])
+        assert (await clinic.envelope()).state == "sent"
+        await clinic.acted()
+        await clinic.reaches_state("completed")
         assert await to_do(clinic) == []
         assert clinic.signer.table.twice() == []
 
