@@ -279,6 +279,9 @@ class Filing:
     def keys(self, *_: object) -> Keys:
         return Keys()
 
+    async def keys_of(self, *_: object) -> Keys:
+        return Keys()
+
     def rows(self, *_: object) -> list[tuple[str, str]]:
         return []
 

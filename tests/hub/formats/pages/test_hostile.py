@@ -39,9 +39,9 @@ def world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 def processes() -> int:
-    """Processes that this one has begun and that are there."""
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=False)
-    return len(listed.stdout.split()) - 1  # without ps itself
+    """Processes that open documents, of those that this one has begun and that are there."""
+    listed = subprocess.run(["ps", "-o", "args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=False)
+    return sum(" -I " in line for line in listed.stdout.splitlines())
 
 
 async def states_of(makes: Sequence[Callable[[], bytes]]) -> list[str]:
