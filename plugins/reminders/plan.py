@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hub import Appointment, Context, Due, Message, MessageUnusable, Step, StepConfig, StepResult
 from hub.people import current_chart
@@ -38,19 +38,26 @@ def policy_misreferences(config: Any) -> Iterable[Misreference]:
     return (Misreference("policies", wrong) for wrong in read_policies(config.policies)[1])
 
 
-class PlanReminders(Step[PolicyConfig]):
-    """Plans the reminders of a visit, or takes them back when it will not take place."""
+PolicyConfigT = TypeVar("PolicyConfigT", bound=PolicyConfig)
 
-    kind = "plan_reminders"
-    main = "policies"
+
+class PolicyStep(Step[PolicyConfigT]):
+    """A step that goes by a policy file, which is read when the step is made."""
 
     @classmethod
     def misreferences(cls, config: Any, names: References) -> Iterable[Misreference]:  # noqa: ARG003
         return policy_misreferences(config)
 
-    def __init__(self, name: str, config: PolicyConfig) -> None:
+    def __init__(self, name: str, config: PolicyConfigT) -> None:
         super().__init__(name, config)
         self._policies = load_policies(config.policies)
+
+
+class PlanReminders(PolicyStep[PolicyConfig]):
+    """Plans the reminders of a visit, or takes them back when it will not take place."""
+
+    kind = "plan_reminders"
+    main = "policies"
 
     async def run(self, message: Message, context: Context) -> StepResult:
         appointment = message.record

@@ -7,18 +7,15 @@ year old.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
 
-from hub import Context, Message, MessageUnusable, Record, Step, StepResult, WorklistItem
+from hub import Context, Message, MessageUnusable, Record, StepResult, WorklistItem
 from hub.formats.sheets import read_sheet
 from hub.records_reminders import Reminder
 from hub.settings.schedule import moment_of
-from hub.step import Misreference, References
 from plugins.reminders.people import e164, zone_of
-from plugins.reminders.plan import PolicyConfig, plan_due, policy_misreferences
-from plugins.reminders.policies import Recall, load_policies
+from plugins.reminders.plan import PolicyConfig, PolicyStep, plan_due
+from plugins.reminders.policies import Recall
 from plugins.reminders.times import is_quiet, quiet_ends
 
 AGAIN_AFTER = timedelta(days=330)
@@ -41,19 +38,11 @@ class TakeRecallsConfig(PolicyConfig):
     """Worklist for lines that cannot be used."""
 
 
-class TakeRecalls(Step[TakeRecallsConfig]):
+class TakeRecalls(PolicyStep[TakeRecallsConfig]):
     """Plans a reminder for each line of a list."""
 
     kind = "take_recalls"
     main = "policies"
-
-    @classmethod
-    def misreferences(cls, config: Any, names: References) -> Iterable[Misreference]:  # noqa: ARG003
-        return policy_misreferences(config)
-
-    def __init__(self, name: str, config: TakeRecallsConfig) -> None:
-        super().__init__(name, config)
-        self._policies = load_policies(config.policies)
 
     async def run(self, message: Message, context: Context) -> StepResult:
         rows = read_sheet(message.body)

@@ -6,19 +6,16 @@ looks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from hub import Appointment, Context, Message, MessageUnusable, Step, StepResult, WorklistItem
+from hub import Appointment, Context, Message, MessageUnusable, StepResult, WorklistItem
 from hub.people import current_chart
 from hub.records_reminders import Call, Channel, Reminder, Reply, Sent, TextMessage, VisitReply
-from hub.step import Misreference, References
 from plugins.reminders.people import e164, note_wish
-from plugins.reminders.plan import REMINDED, PolicyConfig, policy_misreferences, reminders_of, withdraw
-from plugins.reminders.policies import load_policies
+from plugins.reminders.plan import REMINDED, PolicyConfig, PolicyStep, reminders_of, withdraw
 from plugins.reminders.sending import OFF, TOPIC
 from plugins.reminders.words import Meaning, meaning_of
 
@@ -50,18 +47,10 @@ class TakeReplyConfig(PolicyConfig):
     """Answers that go onto the worklist; leave out what the flow tells the EHR."""
 
 
-class TakeReply(Step[TakeReplyConfig]):
+class TakeReply(PolicyStep[TakeReplyConfig]):
     """Keeps what a patient answered; the flow goes on with answers about a visit that the EHR can be told."""
 
     kind = "take_reply"
-
-    @classmethod
-    def misreferences(cls, config: Any, names: References) -> Iterable[Misreference]:  # noqa: ARG003
-        return policy_misreferences(config)
-
-    def __init__(self, name: str, config: TakeReplyConfig) -> None:
-        super().__init__(name, config)
-        self._policies = load_policies(config.policies)
 
     async def run(self, message: Message, context: Context) -> StepResult:
         reply = message.record

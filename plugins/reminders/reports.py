@@ -18,8 +18,7 @@ from hub.records import Failure
 from hub.records_reminders import CALL, REMINDER, TEXT, Call, Channel, Hint, Reminder, Report, Sent, TextMessage
 from hub.step import Misreference, References
 from plugins.reminders.people import note_wish
-from plugins.reminders.plan import REMINDED, PolicyConfig, plan_due, policy_misreferences
-from plugins.reminders.policies import load_policies
+from plugins.reminders.plan import REMINDED, PolicyConfig, PolicyStep, plan_due, policy_misreferences
 from plugins.reminders.sending import OFF, TOPIC, WaysConfig, unknown_ways
 
 LOOK = "reminder_look"
@@ -38,19 +37,11 @@ async def sent_of(channel: Channel, id: str, partner_id: str | None, context: Co
     return next(iter(await context.find(kind, "partner", partner_id, limit=1)), None)
 
 
-class TakeReport(Step[PolicyConfig]):
+class TakeReport(PolicyStep[PolicyConfig]):
     """Keeps what a partner says of a text or call, and does what follows from it."""
 
     kind = "take_report"
     main = "policies"
-
-    @classmethod
-    def misreferences(cls, config: Any, names: References) -> Iterable[Misreference]:  # noqa: ARG003
-        return policy_misreferences(config)
-
-    def __init__(self, name: str, config: PolicyConfig) -> None:
-        super().__init__(name, config)
-        self._policies = load_policies(config.policies)
 
     async def run(self, message: Message, context: Context) -> StepResult:
         report, channel = _report_in(message)

@@ -13,10 +13,10 @@ from typing import Any
 from hub import Appointment, Context, Message, MessageUnusable, Patient, Prepared, StepResult, WorklistItem
 from hub.people import current_chart
 from hub.records_reminders import REMINDER, Call, CallOrder, Channel, Reminder, TextMessage, TextOrder, Try, VisitReply
-from hub.step import Misreference, References, Step
+from hub.step import Misreference, References
 from plugins.reminders.people import is_out, number_of, site_zone, zone_of
-from plugins.reminders.plan import REMINDED, PolicyConfig, plan_due, policy_misreferences
-from plugins.reminders.policies import Policies, load_policies
+from plugins.reminders.plan import REMINDED, PolicyConfig, PolicyStep, plan_due
+from plugins.reminders.policies import Policies
 from plugins.reminders.times import LEAD, is_quiet, quiet_begins, quiet_ends
 from plugins.reminders.words import day_in_words, filled, time_in_words
 
@@ -78,19 +78,15 @@ class RemindConfig(WaysConfig):
     """Worklist for patients who cannot be reached."""
 
 
-class Remind(Step[RemindConfig]):
+class Remind(PolicyStep[RemindConfig]):
     """Sends a reminder that is due by the first way that is left; the flow goes on with what the partner says."""
 
     kind = "remind"
 
     @classmethod
     def misreferences(cls, config: Any, names: References) -> Iterable[Misreference]:
-        yield from policy_misreferences(config)
+        yield from super().misreferences(config, names)
         yield from unknown_ways(config, names)
-
-    def __init__(self, name: str, config: RemindConfig) -> None:
-        super().__init__(name, config)
-        self._policies = load_policies(config.policies)
 
     async def run(self, message: Message, context: Context) -> StepResult:
         reminder = message.record
